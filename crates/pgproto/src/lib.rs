@@ -15,6 +15,7 @@ pub mod sasl;
 pub mod sqlstate;
 pub mod startup;
 pub mod tag;
+pub mod tracker;
 
 #[cfg(test)]
 mod tests;

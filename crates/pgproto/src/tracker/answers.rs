@@ -1,0 +1,371 @@
+//! The server's side of the tracker: what each answer ends, and what it changes.
+//!
+//! Promises: an answer that nothing in flight explains is an error; names change here and nowhere else.
+//! Deliberately not here: reading frames (`backend.rs`); rows, notices and notifications, which end nothing.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::names::Change;
+use super::{
+    CopyIn, Failure, Named, OutOfStep, Outcome, Portal, Prepared, Refused, Request, Skipping, TextFacts, Tracker,
+};
+use crate::backend::TransactionStatus;
+
+/// A server message that ends or changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// ParseComplete
+    ParseComplete,
+    /// BindComplete
+    BindComplete,
+    /// CloseComplete
+    CloseComplete,
+    /// ParameterDescription, with the type OIDs
+    ParameterTypes(Vec<u32>),
+    /// RowDescription
+    RowDescription,
+    /// NoData
+    NoData,
+    /// CommandComplete, with its tag
+    Complete(&'a [u8]),
+    /// EmptyQueryResponse
+    EmptyQuery,
+    /// PortalSuspended
+    Suspended,
+    /// ErrorResponse
+    Error(Failure),
+    /// FunctionCallResponse
+    FunctionResult,
+    /// CopyInResponse or CopyBothResponse: the server waits for data
+    CopyIn,
+    /// ReadyForQuery
+    Ready(TransactionStatus),
+}
+
+/// What to do with the server's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Send it to the client.
+    Pass,
+    /// It is the error of something that was refused: tell that instead.
+    Refusal(Refused),
+}
+
+impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
+    /// Takes one message of the server; `at`: the position in its byte stream where the message ends.
+    ///
+    /// # Errors
+    /// [`OutOfStep`]: nothing in flight explains the message.
+    pub fn answer(&mut self, answer: Answer<'_>, at: u64) -> Result<Reaction, OutOfStep> {
+        match answer {
+            Answer::ParseComplete => self.parse_complete(at)?,
+            Answer::BindComplete => self.bind_complete()?,
+            Answer::CloseComplete => self.close_complete()?,
+            Answer::ParameterTypes(types) => self.parameter_types(types)?,
+            Answer::RowDescription | Answer::NoData => self.described()?,
+            Answer::Complete(tag) => self.complete(Outcome::Completed(tag.to_vec()), at)?,
+            Answer::EmptyQuery => self.complete(Outcome::Completed(Vec::new()), at)?,
+            Answer::Suspended => self.complete(Outcome::Suspended, at)?,
+            Answer::FunctionResult => self.function_result(at)?,
+            Answer::CopyIn => self.copy_begins()?,
+            Answer::Ready(status) => self.ready(status, at)?,
+            Answer::Error(failure) => return Ok(self.error(&failure, at)),
+        }
+        Ok(Reaction::Pass)
+    }
+
+    fn pop(&mut self) -> Option<Request<K, T, P>> {
+        let entry = self.in_flight.pop_front()?;
+        self.changing.remove(entry.mark, &entry.request);
+        if self.fence == Some(entry.mark) {
+            self.fence = None;
+        }
+        Some(entry.request)
+    }
+
+    fn parse_complete(&mut self, at: u64) -> Result<(), OutOfStep> {
+        let Some(Request::Parse { key, name, statement }) = self.in_flight.front().map(|entry| &entry.request) else {
+            return Err(OutOfStep("ParseComplete"));
+        };
+        let (key, name, value) = (*key, Rc::clone(name), Rc::clone(statement));
+        self.pop();
+        let certain = name.is_ascii();
+        self.statements.insert(name, Named { value, certain });
+        self.finish(key, vec![Outcome::Completed(Vec::new())], at);
+        Ok(())
+    }
+
+    fn bind_complete(&mut self) -> Result<(), OutOfStep> {
+        let Some(Request::Bind { name, portal }) = self.in_flight.front().map(|entry| &entry.request) else {
+            return Err(OutOfStep("BindComplete"));
+        };
+        let (name, value) = (Rc::clone(name), Rc::clone(portal));
+        self.pop();
+        let certain = name.is_ascii();
+        self.portals.insert(name, Named { value, certain });
+        Ok(())
+    }
+
+    fn close_complete(&mut self) -> Result<(), OutOfStep> {
+        match self.in_flight.front().map(|entry| &entry.request) {
+            Some(Request::CloseStatement { name }) => {
+                let name = Rc::clone(name);
+                self.statements.remove(&name);
+            }
+            Some(Request::ClosePortal { name }) => {
+                let name = Rc::clone(name);
+                self.portals.remove(&name);
+            }
+            _ => return Err(OutOfStep("CloseComplete")),
+        }
+        self.pop();
+        Ok(())
+    }
+
+    fn parameter_types(&self, types: Vec<u32>) -> Result<(), OutOfStep> {
+        let Some(Request::Describe { statement }) = self.in_flight.front().map(|entry| &entry.request) else {
+            return Err(OutOfStep("ParameterDescription"));
+        };
+        if let Some(statement) = statement {
+            statement.types.replace(types);
+        }
+        Ok(())
+    }
+
+    fn described(&mut self) -> Result<(), OutOfStep> {
+        match self.in_flight.front().map(|entry| &entry.request) {
+            Some(Request::Query { .. }) => Ok(()),
+            Some(Request::Describe { .. }) => {
+                self.pop();
+                Ok(())
+            }
+            _ => Err(OutOfStep("RowDescription")),
+        }
+    }
+
+    fn complete(&mut self, outcome: Outcome, at: u64) -> Result<(), OutOfStep> {
+        // A replication server may end COPY BOTH by itself.
+        self.copy_in = CopyIn::No;
+        match self.in_flight.front_mut().map(|entry| &mut entry.request) {
+            Some(Request::Query { outcomes, .. }) => outcomes.push(outcome),
+            Some(Request::Execute { key, statement }) => {
+                let (key, statement) = (*key, statement.clone());
+                self.pop();
+                self.finish(key, vec![outcome], at);
+                if let Some(statement) = statement {
+                    self.apply(&statement.facts, &statement.text, usize::MAX);
+                }
+            }
+            _ => return Err(OutOfStep("CommandComplete")),
+        }
+        Ok(())
+    }
+
+    fn function_result(&mut self, at: u64) -> Result<(), OutOfStep> {
+        let Some(entry) = self.in_flight.front_mut() else { return Err(OutOfStep("FunctionCallResponse")) };
+        let Request::Function { key } = entry.request else { return Err(OutOfStep("FunctionCallResponse")) };
+        entry.request = Request::Ready;
+        self.finish(key, vec![Outcome::Completed(Vec::new())], at);
+        Ok(())
+    }
+
+    fn copy_begins(&mut self) -> Result<(), OutOfStep> {
+        match self.in_flight.front() {
+            Some(entry) if matches!(entry.request, Request::Query { .. } | Request::Execute { .. }) => {
+                if self.fence == Some(entry.mark) {
+                    self.fence = None;
+                }
+                self.copy_in = CopyIn::Yes { held_sync: false };
+                Ok(())
+            }
+            _ => Err(OutOfStep("CopyInResponse")),
+        }
+    }
+
+    fn ready(&mut self, status: TransactionStatus, at: u64) -> Result<(), OutOfStep> {
+        let Some(entry) = self.in_flight.front_mut() else { return Err(OutOfStep("ReadyForQuery")) };
+        match &mut entry.request {
+            Request::Sync { .. } | Request::Ready => drop(self.pop()),
+            Request::Query { key, outcomes, facts, text } => {
+                let (key, outcomes) = (*key, std::mem::take(outcomes));
+                let (facts, text) = (std::mem::take(facts), text.clone());
+                self.pop();
+                self.end_unnamed(&outcomes);
+                let completed = outcomes.iter().take_while(|outcome| matches!(outcome, Outcome::Completed(_))).count();
+                let ran = if completed == outcomes.len() { usize::MAX } else { completed };
+                self.apply(&facts, &text, ran);
+                self.finish(key, outcomes, at);
+            }
+            _ => return Err(OutOfStep("ReadyForQuery")),
+        }
+        self.status = status;
+        if status == TransactionStatus::Idle {
+            self.portals.retain(|_, portal| portal.value.survives_commit);
+        }
+        Ok(())
+    }
+
+    fn error(&mut self, failure: &Failure, at: u64) -> Reaction {
+        let copy = std::mem::replace(&mut self.copy_in, CopyIn::No);
+        // Nothing in flight: the server speaks of its own accord, as at shutdown.
+        let Some(entry) = self.in_flight.front_mut() else { return Reaction::Pass };
+        let reaction = entry.refused.map_or(Reaction::Pass, Reaction::Refusal);
+        let failed = || vec![Outcome::Failed(failure.clone())];
+        match &mut entry.request {
+            Request::Query { outcomes, .. } => outcomes.push(Outcome::Failed(failure.clone())),
+            Request::Function { key } => {
+                let key = *key;
+                entry.request = Request::Ready;
+                self.finish(key, failed(), at);
+            }
+            Request::Sync { last } => {
+                // The commit failed: what its last Execute had done is undone.
+                if let Some(key) = last.take() {
+                    self.finish(key, failed(), at);
+                }
+            }
+            Request::Refused { ends_with_ready: true } => entry.request = Request::Ready,
+            Request::Ready => {}
+            Request::Parse { .. }
+            | Request::Bind { .. }
+            | Request::Describe { .. }
+            | Request::Execute { .. }
+            | Request::CloseStatement { .. }
+            | Request::ClosePortal { .. }
+            | Request::Refused { ends_with_ready: false } => {
+                let Some(request) = self.pop() else { return reaction };
+                if matches!(&request, Request::Parse { name, .. } if name.is_empty()) {
+                    self.drop_unnamed(failure);
+                }
+                if let Request::Execute { statement: Some(statement), .. } = &request {
+                    // A change by SQL is the last thing its statement does, but code may have got half way.
+                    self.taint(statement.facts.hides_statements, statement.facts.hides_portals);
+                }
+                if let Some(key) = request.key() {
+                    self.finish(key, failed(), at);
+                }
+                let mut skipping = Skipping::new(failure.clone());
+                skipping.take(&request);
+                self.skip_to_sync(skipping, at);
+            }
+        }
+        if copy == (CopyIn::Yes { held_sync: true }) {
+            self.sync_owed = true;
+        }
+        reaction
+    }
+
+    /// After an error in the extended protocol the server ignores everything before the next Sync.
+    fn skip_to_sync(&mut self, mut skipping: Skipping<T, P>, at: u64) {
+        while let Some(entry) = self.in_flight.front_mut() {
+            if let Request::Sync { last } = &mut entry.request {
+                // Nothing of this group is left to commit.
+                *last = None;
+                return;
+            }
+            let Some(request) = self.pop() else { break };
+            skipping.take(&request);
+            if let Some(key) = request.key() {
+                self.finish(key, vec![Outcome::Skipped(skipping.failure.clone())], at);
+            }
+        }
+        self.last_execute = None;
+        self.skipping = Some(skipping);
+    }
+
+    /// A Query has ended: it ends the unnamed statement when it is read, the unnamed portal when it runs something.
+    fn end_unnamed(&mut self, outcomes: &[Outcome]) {
+        match outcomes {
+            [Outcome::Failed(failure), ..] => self.drop_unnamed(failure),
+            _ => drop(self.statements.remove(&b""[..])),
+        }
+        if !matches!(outcomes, [Outcome::Completed(tag)] if tag.is_empty()) {
+            self.portals.remove(&b""[..]);
+        }
+    }
+
+    /// The server drops the old unnamed statement before it reads a new text, but after it has converted it.
+    fn drop_unnamed(&mut self, failure: &Failure) {
+        if matches!(failure.sqlstate.as_slice(), b"22021" | b"22P05") {
+            self.statements.entry(Rc::default()).and_modify(|named| named.certain = false);
+        } else {
+            self.statements.remove(&b""[..]);
+        }
+    }
+
+    /// What the first `ran` statements of a text did to names, and the others may have done.
+    fn apply(&mut self, facts: &TextFacts, text: &T, ran: usize) {
+        for (before, change) in &facts.changes {
+            if *before < ran {
+                self.change(change, text);
+            } else {
+                self.doubt(change, text);
+            }
+        }
+        self.taint(facts.hides_statements, facts.hides_portals);
+    }
+
+    fn change(&mut self, change: &Change, text: &T) {
+        match change {
+            Change::Prepare(name) => {
+                let named = Named { value: prepared(text), certain: name.is_ascii() };
+                self.statements.insert(Rc::clone(name), named);
+            }
+            Change::Deallocate(name) => drop(self.statements.remove(name)),
+            // The unnamed statement is kept elsewhere in the server.
+            Change::DeallocateAll => self.statements.retain(|name, _| name.is_empty()),
+            Change::Declare { name, hold } => {
+                let portal = Portal {
+                    statement: Some(prepared(text)),
+                    statement_name: Rc::default(),
+                    params: None,
+                    certain: true,
+                    survives_commit: *hold,
+                };
+                let named = Named { value: Rc::new(portal), certain: name.is_ascii() };
+                self.portals.insert(Rc::clone(name), named);
+            }
+            Change::CloseCursor(name) => drop(self.portals.remove(name)),
+            Change::CloseAllCursors => self.portals.clear(),
+            Change::DiscardAll => {
+                self.statements.retain(|name, _| name.is_empty());
+                self.portals.clear();
+            }
+        }
+    }
+
+    /// A change of a text that failed, perhaps after it: an error at the commit comes in the place of the last tag.
+    fn doubt(&mut self, change: &Change, text: &T) {
+        match change {
+            Change::Prepare(name) => {
+                let named = Named { value: prepared(text), certain: false };
+                self.statements.entry(Rc::clone(name)).or_insert(named).certain = false;
+            }
+            Change::Deallocate(name) => {
+                self.statements.entry(Rc::clone(name)).and_modify(|named| named.certain = false);
+            }
+            Change::DeallocateAll | Change::DiscardAll => self.taint(true, true),
+            // An error ends the portals of its transaction; only older ones can be left.
+            Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => self.taint(false, true),
+        }
+    }
+
+    /// Names that can be written in SQL may mean something else now. Unnamed ones cannot be written.
+    fn taint(&mut self, statements: bool, portals: bool) {
+        if statements {
+            self.statements
+                .iter_mut()
+                .filter(|(name, _)| !name.is_empty())
+                .for_each(|(_, named)| named.certain = false);
+        }
+        if portals {
+            self.portals.iter_mut().filter(|(name, _)| !name.is_empty()).for_each(|(_, named)| named.certain = false);
+        }
+    }
+}
+
+/// A statement that SQL prepared: its text is the whole text in which it stood.
+fn prepared<T: Clone>(text: &T) -> Rc<Prepared<T>> {
+    Rc::new(Prepared { text: text.clone(), facts: TextFacts::default(), types: RefCell::default() })
+}

@@ -1,0 +1,355 @@
+//! What does this Execute actually run? Statements, portals and transaction status of one session.
+//!
+//! Promises: names mean what they mean in the server, under pipelining too. A name changes when the server says so
+//! (ParseComplete, CloseComplete), not when the client asks; where the answer is open, the client's next frame waits.
+//! Every key that was put in flight comes back exactly once as [`Finished`] (a failed commit adds a second one).
+//! Deliberately not here: IO, records, and what code inside the server (functions, DO) does to names unseen; where a
+//! text shows that it may, names are marked uncertain.
+//!
+//! Source: PostgreSQL documentation, "Message Flow" and "Message Formats"; the server's `ignore_till_sync` rule.
+
+pub mod answers;
+mod changing;
+mod names;
+mod requests;
+mod skipping;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use crate::backend::TransactionStatus;
+use changing::Changing;
+pub use names::TextFacts;
+use skipping::Skipping;
+
+/// The server compares names of statements and portals up to this many bytes (`NAMEDATALEN - 1`).
+const NAME_BYTES_MAX: usize = 63;
+
+/// How many requests may be in flight. Each brings at least five bytes of answer, and a server keeps far fewer bytes
+/// than these bring before it sends them: who waits here always gets on, without a Flush.
+const IN_FLIGHT_MAX: usize = 32 * 1024;
+
+/// A statement as it was prepared: by Parse, or by PREPARE in SQL.
+#[derive(Debug)]
+pub struct Prepared<T> {
+    /// Its text, in whatever form the caller keeps it.
+    pub text: T,
+    /// Parameter type OIDs; 0 where not known. Filled by Parse, completed by ParameterDescription.
+    pub types: RefCell<Vec<u32>>,
+    facts: TextFacts,
+}
+
+/// A statement with parameters, ready to run.
+#[derive(Debug)]
+pub struct Portal<T, P> {
+    /// What it runs; none when its name could not be resolved.
+    pub statement: Option<Rc<Prepared<T>>>,
+    /// The name under which the statement was bound.
+    pub statement_name: Rc<[u8]>,
+    /// The parameters, in whatever form the caller keeps them; none for SQL cursors.
+    pub params: Option<P>,
+    /// False when code inside the server may have changed what the statement's name means.
+    pub certain: bool,
+    survives_commit: bool,
+}
+
+/// What an Execute will run.
+#[derive(Debug)]
+pub struct Running<T, P> {
+    /// The portal.
+    pub portal: Rc<Portal<T, P>>,
+    /// False when code inside the server may have changed what a name on the way means.
+    pub certain: bool,
+}
+
+/// What a name means, and whether code inside the server may have changed that unseen.
+#[derive(Debug)]
+struct Named<V> {
+    value: Rc<V>,
+    certain: bool,
+}
+
+impl<V> Clone for Named<V> {
+    fn clone(&self) -> Self {
+        Self { value: Rc::clone(&self.value), certain: self.certain }
+    }
+}
+
+/// What to do with a client's frame.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<A = ()> {
+    /// Send it up.
+    Pass(A),
+    /// Not now: ask again after the server's next answer. Nothing has changed.
+    Wait,
+    /// Do not send it up: the server would ignore it.
+    Drop,
+}
+
+/// How one statement ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran; the command tag, empty for an empty query or a Parse.
+    Completed(Vec<u8>),
+    /// The row limit was reached; the portal can go on.
+    Suspended,
+    /// It failed.
+    Failed(Failure),
+    /// It was not executed, because an earlier message failed.
+    Skipped(Failure),
+    /// The connection ended first: whether it ran is not known.
+    Lost,
+}
+
+/// The error that ended a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The SQLSTATE, five bytes.
+    pub sqlstate: Vec<u8>,
+    /// The primary message.
+    pub message: Vec<u8>,
+}
+
+/// A key that came back, with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished<K> {
+    /// The caller's key.
+    pub key: K,
+    /// One for each statement of a Query, else exactly one.
+    pub outcomes: Vec<Outcome>,
+    /// Bytes that the server sent for it, framing included.
+    pub bytes: u64,
+}
+
+/// Why something of ours fails in the place of a client's frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Its record could not be written.
+    Unrecorded,
+    /// It is not allowed.
+    Denied,
+}
+
+/// Where in the order of frames something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u64);
+
+/// The server sent a message that nothing in flight explains.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unexpected `{0}` from the server")]
+pub struct OutOfStep(pub &'static str);
+
+/// A client message that PostgreSQL does not take at this point.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unexpected `{0}` during COPY from the client")]
+pub struct DuringCopy(pub &'static str);
+
+#[derive(Debug)]
+enum Request<K, T, P> {
+    Query {
+        key: K,
+        outcomes: Vec<Outcome>,
+        facts: TextFacts,
+        text: T,
+    },
+    Parse {
+        key: K,
+        name: Rc<[u8]>,
+        statement: Rc<Prepared<T>>,
+    },
+    Bind {
+        name: Rc<[u8]>,
+        portal: Rc<Portal<T, P>>,
+    },
+    Describe {
+        statement: Option<Rc<Prepared<T>>>,
+    },
+    Execute {
+        key: K,
+        statement: Option<Rc<Prepared<T>>>,
+    },
+    CloseStatement {
+        name: Rc<[u8]>,
+    },
+    ClosePortal {
+        name: Rc<[u8]>,
+    },
+    Function {
+        key: K,
+    },
+    /// `last` is the group's last Execute: an error at its commit is told there.
+    Sync {
+        last: Option<K>,
+    },
+    /// Something of ours that fails in the server, in the place of a refused frame.
+    Refused {
+        ends_with_ready: bool,
+    },
+    /// All is told but the ReadyForQuery.
+    Ready,
+}
+
+#[derive(Debug)]
+struct InFlight<K, T, P> {
+    mark: Mark,
+    /// Requests between two Syncs are one group: after an error the rest of the group is skipped.
+    group: u64,
+    /// Its error is told as ours: the proxy made it fail.
+    refused: Option<Refused>,
+    request: Request<K, T, P>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CopyIn {
+    No,
+    /// The server waits for data; `held_sync`: a Sync came that it would swallow, and no data after that.
+    Yes {
+        held_sync: bool,
+    },
+}
+
+/// The tracker of one session. `K`: the caller's key of a request; `T`: statement text; `P`: parameters.
+#[derive(Debug)]
+pub struct Tracker<K, T, P> {
+    in_flight: VecDeque<InFlight<K, T, P>>,
+    changing: Changing,
+    statements: HashMap<Rc<[u8]>, Named<Prepared<T>>>,
+    portals: HashMap<Rc<[u8]>, Named<Portal<T, P>>>,
+    status: TransactionStatus,
+    copy_in: CopyIn,
+    /// Frames wait until this request has ended or has begun a COPY from the client.
+    fence: Option<Mark>,
+    flush_wanted: bool,
+    /// A Sync that was held back during a COPY must still go up, because the COPY failed.
+    sync_owed: bool,
+    group: u64,
+    last_execute: Option<K>,
+    next_mark: u64,
+    skipping: Option<Skipping<T, P>>,
+    finished: Vec<Finished<K>>,
+    /// Position in the server's byte stream up to which bytes are already attributed.
+    attributed: u64,
+}
+
+impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
+    fn default() -> Self {
+        Self {
+            in_flight: VecDeque::new(),
+            changing: Changing::default(),
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            status: TransactionStatus::Idle,
+            copy_in: CopyIn::No,
+            fence: None,
+            flush_wanted: false,
+            sync_owed: false,
+            group: 0,
+            last_execute: None,
+            next_mark: 0,
+            skipping: None,
+            finished: Vec::new(),
+            attributed: 0,
+        }
+    }
+}
+
+impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
+    /// The transaction status of the last ReadyForQuery.
+    #[must_use]
+    pub const fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Whether the server has answered everything.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Whether the server waits for COPY data from the client.
+    #[must_use]
+    pub fn is_copying_in(&self) -> bool {
+        self.copy_in != CopyIn::No
+    }
+
+    /// Whether a Flush must follow what was passed: the client's next frame waits for an answer that the server would
+    /// otherwise keep until the Sync that waits. Asking clears it.
+    pub fn wants_flush(&mut self) -> bool {
+        std::mem::take(&mut self.flush_wanted)
+    }
+
+    /// The place before the next frame, for [`Self::refuse_since`].
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark(self.next_mark)
+    }
+
+    /// The requests that ended since the last call.
+    pub fn finished(&mut self) -> std::vec::Drain<'_, Finished<K>> {
+        self.finished.drain(..)
+    }
+
+    /// The request that the running COPY from the client belongs to.
+    #[must_use]
+    pub fn copying(&self) -> Option<K> {
+        self.in_flight.front().filter(|_| self.is_copying_in()).and_then(|entry| entry.request.key())
+    }
+
+    /// The requests that ended since the last call, those that are `wanted`; the others stay.
+    pub fn finished_of(&mut self, wanted: impl Fn(&Finished<K>) -> bool) -> Vec<Finished<K>> {
+        self.finished.extract_if(.., |finished| wanted(finished)).collect()
+    }
+
+    /// The connection is over: everything in flight comes back as lost.
+    pub fn lost(&mut self) {
+        while let Some(entry) = self.in_flight.pop_front() {
+            let key = entry.request.key();
+            let mut outcomes = if let Request::Query { outcomes, .. } = entry.request { outcomes } else { Vec::new() };
+            outcomes.push(Outcome::Lost);
+            if let Some(key) = key {
+                self.finish(key, outcomes, self.attributed);
+            }
+        }
+        self.changing = Changing::default();
+        self.fence = None;
+    }
+
+    fn finish(&mut self, key: K, outcomes: Vec<Outcome>, at: u64) {
+        let bytes = at.saturating_sub(self.attributed);
+        self.attributed = at;
+        self.finished.push(Finished { key, outcomes, bytes });
+    }
+}
+
+impl<K> Finished<K> {
+    /// Whether it was not executed. Only this can be said of what has not been sent yet.
+    #[must_use]
+    pub const fn is_skipped(&self) -> bool {
+        matches!(self.outcomes.as_slice(), [Outcome::Skipped(_)])
+    }
+}
+
+impl<K: Copy, T, P> Request<K, T, P> {
+    const fn key(&self) -> Option<K> {
+        match self {
+            Self::Query { key, .. } | Self::Parse { key, .. } | Self::Execute { key, .. } | Self::Function { key } => {
+                Some(*key)
+            }
+            Self::Bind { .. }
+            | Self::Describe { .. }
+            | Self::CloseStatement { .. }
+            | Self::ClosePortal { .. }
+            | Self::Sync { .. }
+            | Self::Refused { .. }
+            | Self::Ready => None,
+        }
+    }
+}
+
+/// A name as the server compares it.
+fn effective(name: &[u8]) -> &[u8] {
+    name.get(..NAME_BYTES_MAX).unwrap_or(name)
+}

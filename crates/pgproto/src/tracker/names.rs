@@ -1,0 +1,206 @@
+//! What a statement's text may do to the names that SQL and the protocol share, and whether it may start a COPY.
+//!
+//! Promises: top-level PREPARE, DEALLOCATE, DISCARD, DECLARE and CLOSE are recognised; where their words stand in a
+//! string (which may be run as code), where a DO block stands, and where the text cannot be read with certainty, the
+//! text is said to hide them.
+//! Deliberately not here: the grammar. This is a scan for a few words; it errs towards "may".
+//!
+//! Source: PostgreSQL documentation, "Lexical Structure".
+
+mod words;
+
+use std::rc::Rc;
+
+use words::{Statement, Statements, Word};
+
+use super::effective;
+
+/// What a text may do beyond running.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextFacts {
+    /// It may ask the client for COPY data.
+    pub(super) may_copy: bool,
+    /// What its statements do to names, in order; each with the number of statements before it, or more.
+    pub(super) changes: Vec<(usize, Change)>,
+    /// It may run code that changes names of statements.
+    pub(super) hides_statements: bool,
+    /// It may run code that changes names of portals.
+    pub(super) hides_portals: bool,
+}
+
+/// A change of the names of statements or portals by SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Prepare(Rc<[u8]>),
+    Deallocate(Rc<[u8]>),
+    DeallocateAll,
+    Declare { name: Rc<[u8]>, hold: bool },
+    CloseCursor(Rc<[u8]>),
+    CloseAllCursors,
+    DiscardAll,
+}
+
+impl TextFacts {
+    /// Reads a text.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        let mentions = Mentions::in_text(text);
+        let mut facts = Self::default();
+        if mentions == Mentions::default() {
+            return facts;
+        }
+        let mut statements = Statements::new(text);
+        let mut before = 0;
+        for statement in &mut statements {
+            let Some(statement) = statement else {
+                // Not lexed: anything may be in there.
+                facts.may_copy |= mentions.copy;
+                facts.hide(mentions);
+                return facts;
+            };
+            if !statement.head.is_empty() {
+                facts.read(&statement, before);
+                before += 1;
+            }
+        }
+        facts.hide(statements.quoted);
+        // Where a DO block begins is not read further than its first words: there is no harm in seeing too many.
+        facts.hide(Mentions { code: mentions.code, ..Mentions::default() });
+        facts
+    }
+
+    /// The facts of a text nobody has read: everything may happen.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self { may_copy: true, changes: Vec::new(), hides_statements: true, hides_portals: true }
+    }
+
+    /// Whether it gives a name to something, so that its text is needed later.
+    #[must_use]
+    pub const fn changes_names(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    pub(super) const fn needs_fence(&self) -> bool {
+        self.may_copy || !self.changes.is_empty() || self.hides_statements || self.hides_portals
+    }
+
+    const fn hide(&mut self, mentions: Mentions) {
+        self.hides_statements |= mentions.statements || mentions.code;
+        self.hides_portals |= mentions.portals || mentions.code;
+    }
+
+    fn read(&mut self, statement: &Statement, before: usize) {
+        let head = &statement.head;
+        let keyword = |at: usize, word: &str| matches!(head.get(at), Some(Word::Bare(bare)) if bare == word.as_bytes());
+        let mut is_plain = true;
+        let mut name = |at: usize| match head.get(at) {
+            Some(Word::Bare(name) | Word::Quoted(name)) => {
+                // The server folds and cuts what is not ASCII by rules of its encoding.
+                is_plain &= name.is_ascii();
+                Some(Rc::from(effective(name)))
+            }
+            _ => None,
+        };
+        let mut portals = false;
+        let change = if keyword(0, "prepare") {
+            // PREPARE TRANSACTION 'x' ends there; a statement may have the name `transaction` all the same.
+            if keyword(1, "transaction") && head.len() <= 3 { None } else { name(1).map(Change::Prepare) }
+        } else if keyword(0, "deallocate") {
+            let at = if keyword(1, "prepare") && head.len() > 2 { 2 } else { 1 };
+            if keyword(at, "all") { Some(Change::DeallocateAll) } else { name(at).map(Change::Deallocate) }
+        } else if keyword(0, "discard") {
+            keyword(1, "all").then_some(Change::DiscardAll)
+        } else if keyword(0, "declare") {
+            portals = true;
+            name(1).map(|name| Change::Declare { name, hold: statement.hold })
+        } else if keyword(0, "close") {
+            portals = true;
+            if keyword(1, "all") { Some(Change::CloseAllCursors) } else { name(1).map(Change::CloseCursor) }
+        } else {
+            self.may_copy |= keyword(0, "copy");
+            return;
+        };
+        if !is_plain {
+            self.hides_statements |= !portals;
+            self.hides_portals |= portals;
+        }
+        self.changes.extend(change.map(|change| (before, change)));
+    }
+}
+
+/// Which words that matter stand in a text, anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mentions {
+    copy: bool,
+    statements: bool,
+    portals: bool,
+    /// Something that looks like the beginning of a DO block.
+    code: bool,
+}
+
+impl Mentions {
+    fn in_text(text: &[u8]) -> Self {
+        let mut mentions = Self::default();
+        let mut rest = text;
+        let mut inside = false;
+        while let [first, tail @ ..] = rest {
+            if !inside {
+                mentions.word(rest);
+            }
+            inside = is_inside(*first);
+            rest = tail;
+        }
+        mentions
+    }
+
+    /// Looks at the word that starts here.
+    fn word(&mut self, text: &[u8]) {
+        match text.first().map(u8::to_ascii_lowercase) {
+            Some(b'c') => {
+                self.copy |= starts(text, b"copy");
+                self.portals |= starts(text, b"close");
+            }
+            Some(b'd') => {
+                self.statements |= starts(text, b"deallocate") || starts(text, b"discard");
+                self.portals |= starts(text, b"declare");
+                self.code |= starts(text, b"do") && starts_code(text.get(2..).unwrap_or_default());
+            }
+            Some(b'p') => self.statements |= starts(text, b"prepare"),
+            _ => {}
+        }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            copy: self.copy || other.copy,
+            statements: self.statements || other.statements,
+            portals: self.portals || other.portals,
+            code: self.code || other.code,
+        }
+    }
+}
+
+/// Whether a string or LANGUAGE may begin here, as after the DO of a block; DO NOTHING and the like go on otherwise.
+fn starts_code(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    match text {
+        [b'$' | b'\'' | b'-' | b'/', ..] | [b'e' | b'E', b'\'', ..] | [b'u' | b'U', b'&', ..] => true,
+        _ => starts(text, b"language"),
+    }
+}
+
+/// Whether a byte goes on with an identifier or keyword.
+const fn is_inside(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
+}
+
+/// Whether the text starts with this word, and the word ends there.
+fn starts(text: &[u8], word: &[u8]) -> bool {
+    text.split_at_checked(word.len()).is_some_and(|(start, rest)| {
+        start.eq_ignore_ascii_case(word) && !rest.first().is_some_and(|next| is_inside(*next))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! The client's side of the tracker: which frames may go up now, and what they will mean.
+//!
+//! Promises: a frame that passes has its place in flight; a frame that waits has changed nothing.
+//! Deliberately not here: reading frames (`frontend.rs`) and the server's answers (`answers.rs`).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::{
+    Changing, CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Outcome, Portal, Prepared, Refused, Request,
+    Running, Step, TextFacts, Tracker, effective,
+};
+use crate::frontend::Target;
+
+/// What a name means to the next frame.
+enum Meaning<V> {
+    Known(V),
+    /// The server has no such name, as far as we know.
+    Unknown,
+    /// It depends on an answer that is still to come.
+    Open,
+}
+
+impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
+    /// A Query.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn query(&mut self, text: T, facts: TextFacts, key: K) -> Result<Step, DuringCopy> {
+        if self.must_wait("Query")? {
+            return Ok(Step::Wait);
+        }
+        let fence = facts.needs_fence();
+        self.push(Request::Query { key, outcomes: Vec::new(), facts, text });
+        self.next_group();
+        self.raise_fence(fence, false);
+        Ok(Step::Pass(()))
+    }
+
+    /// A Parse.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn parse(
+        &mut self,
+        name: &[u8],
+        text: T,
+        facts: TextFacts,
+        types: Vec<u32>,
+        key: K,
+    ) -> Result<Step, DuringCopy> {
+        if self.must_wait("Parse")? {
+            return Ok(Step::Wait);
+        }
+        let statement = Rc::new(Prepared { text, facts, types: RefCell::new(types) });
+        self.push(Request::Parse { key, name: effective(name).into(), statement });
+        Ok(Step::Pass(()))
+    }
+
+    /// A Bind; `params` is asked for the parameters once it is clear which types they have.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn bind(
+        &mut self,
+        portal: &[u8],
+        statement_name: &[u8],
+        params: impl FnOnce(&[u32]) -> P,
+    ) -> Result<Step, DuringCopy> {
+        if self.must_wait("Bind")? {
+            return Ok(Step::Wait);
+        }
+        let statement_name = effective(statement_name);
+        let statement = match self.statement(statement_name) {
+            Meaning::Open => return Ok(Step::Wait),
+            Meaning::Known(statement) => Some(statement),
+            Meaning::Unknown => None,
+        };
+        let params = Some(match &statement {
+            Some(statement) => params(&statement.value.types.borrow()),
+            None => params(&[]),
+        });
+        let certain = statement.as_ref().is_some_and(|statement| statement.certain);
+        let statement = statement.map(|statement| statement.value);
+        let statement_name = statement_name.into();
+        let bound = Rc::new(Portal { statement, statement_name, params, certain, survives_commit: false });
+        self.push(Request::Bind { name: effective(portal).into(), portal: bound });
+        Ok(Step::Pass(()))
+    }
+
+    /// An Execute: tells the portal that will run, none when nobody knows.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn execute(&mut self, portal: &[u8], key: K) -> Result<Step<Option<Running<T, P>>>, DuringCopy> {
+        if self.must_wait("Execute")? {
+            return Ok(Step::Wait);
+        }
+        let running = match self.portal(effective(portal)) {
+            Meaning::Open => return Ok(Step::Wait),
+            Meaning::Known(Named { value, certain }) => {
+                Some(Running { certain: certain && value.certain, portal: value })
+            }
+            Meaning::Unknown => None,
+        };
+        let statement = running.as_ref().and_then(|running| running.portal.statement.clone());
+        let fence = statement.as_ref().is_none_or(|statement| statement.facts.needs_fence());
+        self.push(Request::Execute { key, statement });
+        self.last_execute = Some(key);
+        self.raise_fence(fence, true);
+        Ok(Step::Pass(running))
+    }
+
+    /// A Describe.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn describe(&mut self, target: Target<'_>) -> Result<Step, DuringCopy> {
+        if self.must_wait("Describe")? {
+            return Ok(Step::Wait);
+        }
+        let statement = match target {
+            Target::Portal(_) => None,
+            Target::Statement(name) => match self.statement(effective(name)) {
+                Meaning::Open => return Ok(Step::Wait),
+                Meaning::Known(statement) => Some(statement.value),
+                Meaning::Unknown => None,
+            },
+        };
+        self.push(Request::Describe { statement });
+        Ok(Step::Pass(()))
+    }
+
+    /// A Close.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn close(&mut self, target: Target<'_>) -> Result<Step, DuringCopy> {
+        if self.must_wait("Close")? {
+            return Ok(Step::Wait);
+        }
+        self.push(match target {
+            Target::Statement(name) => Request::CloseStatement { name: effective(name).into() },
+            Target::Portal(name) => Request::ClosePortal { name: effective(name).into() },
+        });
+        Ok(Step::Pass(()))
+    }
+
+    /// A FunctionCall.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn function(&mut self, key: K) -> Result<Step, DuringCopy> {
+        if self.must_wait("FunctionCall")? {
+            return Ok(Step::Wait);
+        }
+        self.push(Request::Function { key });
+        self.next_group();
+        Ok(Step::Pass(()))
+    }
+
+    /// A Sync. While the server takes COPY data it swallows it; but where the COPY fails before it has looked for
+    /// data, it does not, so a Sync is kept until data follows it.
+    pub fn sync(&mut self) -> Step {
+        if self.is_held() {
+            return Step::Wait;
+        }
+        if let CopyIn::Yes { held_sync } = &mut self.copy_in {
+            *held_sync = true;
+            return Step::Drop;
+        }
+        self.push_sync();
+        Step::Pass(())
+    }
+
+    /// A Flush.
+    pub const fn flush(&self) -> Step {
+        if self.fence.is_some() {
+            return Step::Wait;
+        }
+        match self.copy_in {
+            CopyIn::Yes { .. } => Step::Drop,
+            CopyIn::No => Step::Pass(()),
+        }
+    }
+
+    /// A CopyData: passes while the server takes data; otherwise the server would ignore it.
+    pub const fn copy_data(&self) -> Step {
+        if self.fence.is_some() {
+            return Step::Wait;
+        }
+        match self.copy_in {
+            CopyIn::Yes { .. } => Step::Pass(()),
+            CopyIn::No => Step::Drop,
+        }
+    }
+
+    /// COPY data goes up: the server has swallowed every Sync before it, and the client will send another.
+    pub const fn copied(&mut self) {
+        if let CopyIn::Yes { held_sync } = &mut self.copy_in {
+            *held_sync = false;
+        }
+    }
+
+    /// A CopyDone or CopyFail, as [`Self::copy_data`].
+    pub fn copy_end(&mut self) -> Step {
+        if self.fence.is_some() {
+            return Step::Wait;
+        }
+        if self.copy_in == CopyIn::No {
+            return Step::Drop;
+        }
+        self.copy_in = CopyIn::No;
+        // A Query may go on with another COPY; an Execute is followed by its Sync.
+        if let Some(head) = self.in_flight.front()
+            && matches!(head.request, Request::Query { .. })
+        {
+            self.fence = Some(head.mark);
+        }
+        Step::Pass(())
+    }
+
+    /// A Sync that was held back during a COPY that has failed since: send one up now.
+    pub fn take_held_sync(&mut self) -> bool {
+        if self.copy_in == CopyIn::No && std::mem::take(&mut self.sync_owed) {
+            self.push_sync();
+            return true;
+        }
+        false
+    }
+
+    /// The frames since `mark` are not sent up; frames of ours that fail go up in their place, one for each but Sync.
+    /// Their errors are then told as ours.
+    pub fn refuse_since(&mut self, mark: Mark, why: Refused) {
+        for entry in self.in_flight.iter_mut().filter(|entry| entry.mark >= mark) {
+            let ends_with_ready = match &mut entry.request {
+                Request::Sync { last } => {
+                    *last = None;
+                    continue;
+                }
+                Request::Refused { .. } | Request::Ready => continue,
+                Request::Query { .. } | Request::Function { .. } => true,
+                Request::Parse { .. }
+                | Request::Bind { .. }
+                | Request::Describe { .. }
+                | Request::Execute { .. }
+                | Request::CloseStatement { .. }
+                | Request::ClosePortal { .. } => false,
+            };
+            // Refused requests have a record of their own, so their keys do not come back.
+            entry.request = Request::Refused { ends_with_ready };
+            entry.refused = Some(why);
+        }
+        self.last_execute = None;
+        self.changing = Changing::default();
+        for entry in &self.in_flight {
+            self.changing.add(entry.mark, &entry.request);
+        }
+        // What was passed with a fence is not there any more, and what takes its place neither copies nor names.
+        if self.fence.is_some_and(|fence| fence >= mark) {
+            self.fence = None;
+            self.flush_wanted = false;
+        }
+    }
+
+    /// The COPY from the client that ran before `mark` is made to fail by us: its error is told as ours.
+    pub fn refuse_copy(&mut self, mark: Mark) {
+        // It may have failed by itself meanwhile; then what stands first now is something else.
+        let head = self.in_flight.front_mut().filter(|head| head.mark < mark);
+        if let Some(head) = head.filter(|head| matches!(head.request, Request::Query { .. } | Request::Execute { .. }))
+        {
+            head.refused = Some(Refused::Unrecorded);
+        }
+    }
+
+    /// Whether a message that the server does not take during a COPY has to wait, whatever is in it.
+    ///
+    /// # Errors
+    /// [`DuringCopy`]: the server would end the connection.
+    pub fn must_wait(&self, message: &'static str) -> Result<bool, DuringCopy> {
+        match self.copy_in {
+            CopyIn::Yes { .. } => Err(DuringCopy(message)),
+            CopyIn::No => Ok(self.is_held()),
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        self.fence.is_some() || self.sync_owed || self.in_flight.len() >= IN_FLIGHT_MAX
+    }
+
+    fn push(&mut self, request: Request<K, T, P>) {
+        let mark = Mark(self.next_mark);
+        self.next_mark += 1;
+        let Some(skipping) = &mut self.skipping else {
+            self.changing.add(mark, &request);
+            self.in_flight.push_back(InFlight { mark, group: self.group, refused: None, request });
+            return;
+        };
+        skipping.take(&request);
+        if let Some(key) = request.key() {
+            let outcomes = vec![Outcome::Skipped(skipping.failure.clone())];
+            self.finish(key, outcomes, self.attributed);
+        }
+    }
+
+    fn push_sync(&mut self) {
+        self.skipping = None;
+        let last = self.last_execute.take();
+        self.push(Request::Sync { last });
+        self.next_group();
+    }
+
+    const fn next_group(&mut self) {
+        self.group += 1;
+        self.last_execute = None;
+    }
+
+    const fn raise_fence(&mut self, wanted: bool, needs_flush: bool) {
+        if wanted && self.skipping.is_none() {
+            self.fence = Some(Mark(self.next_mark - 1));
+            self.flush_wanted |= needs_flush;
+        }
+    }
+
+    /// What a request in flight makes of a name, as seen by the next frame.
+    fn changed<V>(
+        &self,
+        mark: Option<&Mark>,
+        meaning: impl FnOnce(&Request<K, T, P>) -> Meaning<V>,
+    ) -> Option<Meaning<V>> {
+        let mark = *mark?;
+        let at = self.in_flight.partition_point(|entry| entry.mark < mark);
+        let entry = self.in_flight.get(at).filter(|entry| entry.mark == mark)?;
+        // In one group a failed change also skips us; across groups only the answer tells.
+        Some(if entry.group == self.group { meaning(&entry.request) } else { Meaning::Open })
+    }
+
+    fn statement(&self, name: &[u8]) -> Meaning<Named<Prepared<T>>> {
+        if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.statements.get(name)) {
+            return would_be(name, skipped.as_ref());
+        }
+        let changed = self.changed(self.changing.statements.get(name), |request| match request {
+            Request::Parse { statement, .. } => would_be(name, Some(statement)),
+            _ => Meaning::Unknown,
+        });
+        changed.unwrap_or_else(|| self.statements.get(name).cloned().map_or(Meaning::Unknown, Meaning::Known))
+    }
+
+    fn portal(&self, name: &[u8]) -> Meaning<Named<Portal<T, P>>> {
+        if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.portals.get(name)) {
+            return would_be(name, skipped.as_ref());
+        }
+        let changed = self.changed(self.changing.portals.get(name), |request| match request {
+            Request::Bind { portal, .. } => would_be(name, Some(portal)),
+            _ => Meaning::Unknown,
+        });
+        changed.unwrap_or_else(|| match self.portals.get(name) {
+            // The end of an earlier group may be the end of its transaction, and so of the portal.
+            Some(_) if self.in_flight.front().is_some_and(|entry| entry.group != self.group) => Meaning::Open,
+            Some(named) => Meaning::Known(named.clone()),
+            None => Meaning::Unknown,
+        })
+    }
+}
+
+/// What a name means after a change that is not answered.
+fn would_be<V>(name: &[u8], value: Option<&Rc<V>>) -> Meaning<Named<V>> {
+    match value {
+        Some(value) => Meaning::Known(Named { value: Rc::clone(value), certain: name.is_ascii() }),
+        None => Meaning::Unknown,
+    }
+}
