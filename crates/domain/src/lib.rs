@@ -4,4 +4,5 @@
 //! Deliberately not here: sockets, files, HTTP, tasks. They live in the `safe-boundary` shell.
 
 pub mod audit;
+pub mod identity;
 pub mod secret;
