@@ -5,4 +5,7 @@
 
 pub mod audit;
 pub mod identity;
+pub mod policy;
 pub mod secret;
+pub mod session;
+pub mod statement;

@@ -1,0 +1,321 @@
+//! One session's conversation between client and server: **frame -> classify -> record -> forward**.
+//!
+//! Promises: every frame of the client is judged once, in order; one that carries SQL is sealed behind its record; one
+//! that is not understood ends the conversation. Every statement's record gets an outcome.
+//! Deliberately not here: IO. The relay feeds bytes in and carries decisions out.
+
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use pgproto::backend::{self, BackendError, BackendTag, TransactionStatus};
+use pgproto::frontend::{FrontendError, FrontendTag};
+use pgproto::notice::Fields;
+use pgproto::tracker::answers::{Answer, Reaction};
+use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Tracker};
+
+use super::copy::CopyProgress;
+use super::ink::Ink;
+use crate::audit::id::RecordId;
+use crate::audit::pending::Unrecorded;
+use crate::audit::record::{Batch, Body, Content, FIELD_BYTES_MAX, Kind, Outcome, Parameters, Spilled};
+
+/// A frame larger than this, header included, does not wait for its end in a buffer.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// How much of a server's message must be at hand to understand it: error texts may be long, types are many.
+const ANSWER_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest ParameterDescription that there can be: a count and 65,535 types.
+const TYPES_BYTES_MAX: usize = 2 + 4 * 65_535;
+
+/// The state of one conversation.
+#[derive(Debug)]
+pub struct Conversation {
+    pub(super) tracker: Tracker<Key, Held, Option<Held>>,
+    pub(super) ink: Ink,
+    pub(super) parameters: Parameters,
+    pub(super) copy: Option<CopyProgress>,
+    pub(super) statements: u64,
+    /// The first record of the last intake, which may not be written yet: nothing is told of it until the next intake.
+    pub(super) unsettled: Option<RecordId>,
+}
+
+/// What comes back with the end of a statement: its record, and when it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) id: RecordId,
+    pub(super) sent: Timestamp,
+}
+
+/// A text or a list of parameters that a later record repeats.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    Bytes(Rc<[u8]>),
+    Blob(Spilled),
+    Message(Spilled),
+}
+
+impl Held {
+    /// Keeps content for later records; what is long goes along with this batch as a blob.
+    pub(super) fn new(batch: &mut Batch, bytes: &[u8]) -> Self {
+        if bytes.len() > FIELD_BYTES_MAX { Self::Blob(batch.spill(bytes)) } else { Self::Bytes(bytes.into()) }
+    }
+
+    pub(super) fn content(&self) -> Content<'_> {
+        match self {
+            Self::Bytes(bytes) => Content::Bytes(bytes),
+            Self::Blob(spilled) => Content::Blob(*spilled),
+            Self::Message(spilled) => Content::Message(*spilled),
+        }
+    }
+}
+
+/// What one look at the client's bytes gave.
+#[derive(Debug)]
+pub struct Intake {
+    /// How many bytes from the front were judged; the effect says that they may go up.
+    pub taken: usize,
+    /// What to send up, sealed until its records are durable.
+    pub effect: Unrecorded<Forward>,
+    /// The first of the frames taken, for [`Conversation::refuse`].
+    pub mark: Mark,
+    /// The first record of the batch, for [`Conversation::refuse`].
+    pub(super) first: RecordId,
+    /// What to do when that is done.
+    pub next: Next,
+}
+
+/// The bytes that may go up: so many from the front of the client's bytes, and perhaps a Flush.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Whole frames from the front, in bytes.
+    pub bytes: usize,
+    /// Whether a Flush must follow, so that the server's answer comes.
+    pub flush: bool,
+    /// What goes up in their place, when they are refused.
+    pub instead: Option<Vec<u8>>,
+}
+
+/// How the client's side goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// With more bytes.
+    More,
+    /// When the server has answered something. Nothing was taken, so that no answer can have come unseen since.
+    Wait,
+    /// Past so many bytes that are not sent up, because the server would ignore them; with none: by another look.
+    Skip(usize),
+    /// With a frame too large to wait for in a buffer: this many bytes, header included.
+    Large(FrontendTag, usize),
+    /// Not at all: the client said goodbye.
+    Terminate,
+    /// Not at all: the client broke the protocol.
+    Violation(Violation),
+}
+
+/// How a client broke the protocol.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Violation {
+    /// A text without its end, or a name without one.
+    #[error("malformed {0:?} message")]
+    Malformed(FrontendTag),
+    /// Not a frame.
+    #[error(transparent)]
+    Frame(#[from] pgproto::frame::FrameError),
+    /// Not the message that its tag says.
+    #[error(transparent)]
+    Message(#[from] FrontendError),
+    /// A message that the server does not take while it waits for COPY data.
+    #[error(transparent)]
+    Copy(#[from] DuringCopy),
+    /// A password, when nobody asked for one.
+    #[error("unexpected password message")]
+    Password,
+}
+
+/// The server said something that cannot be understood, so the session cannot be followed any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Confusion {
+    /// Nothing explains the message.
+    #[error(transparent)]
+    OutOfStep(#[from] OutOfStep),
+    /// Not the message that its tag says.
+    #[error(transparent)]
+    Message(#[from] BackendError),
+}
+
+impl Conversation {
+    /// A conversation that begins, with the server ready for the first statement.
+    #[must_use]
+    pub fn new(ink: Ink, parameters: Parameters) -> Self {
+        Self { tracker: Tracker::default(), ink, parameters, copy: None, statements: 0, unsettled: None }
+    }
+
+    /// The transaction status of the last ReadyForQuery.
+    #[must_use]
+    pub const fn status(&self) -> TransactionStatus {
+        self.tracker.status()
+    }
+
+    /// Whether the server has answered everything.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.tracker.is_quiet()
+    }
+
+    /// The pen, for records that are not about statements.
+    pub const fn ink(&mut self) -> &mut Ink {
+        &mut self.ink
+    }
+
+    /// Whether a Sync that the client sent during a COPY must go up now, because the COPY failed.
+    pub fn owes_sync(&mut self) -> bool {
+        self.tracker.take_held_sync()
+    }
+
+    /// How many bytes of the body must be at hand for [`Self::answer`]; none for what passes unread.
+    #[must_use]
+    pub fn reads(tag: BackendTag, body_bytes: usize) -> Option<usize> {
+        match tag {
+            BackendTag::ParseComplete
+            | BackendTag::BindComplete
+            | BackendTag::CloseComplete
+            | BackendTag::NoData
+            | BackendTag::EmptyQueryResponse
+            | BackendTag::PortalSuspended
+            | BackendTag::RowDescription
+            | BackendTag::FunctionCallResponse => Some(0),
+            BackendTag::CommandComplete
+            | BackendTag::ErrorResponse
+            | BackendTag::CopyInResponse
+            | BackendTag::CopyBothResponse
+            | BackendTag::ReadyForQuery => Some(body_bytes.min(ANSWER_BYTES_MAX)),
+            BackendTag::ParameterDescription => Some(body_bytes.min(TYPES_BYTES_MAX)),
+            BackendTag::NotificationResponse
+            | BackendTag::CopyDone
+            | BackendTag::CopyData
+            | BackendTag::DataRow
+            | BackendTag::CopyOutResponse
+            | BackendTag::BackendKeyData
+            | BackendTag::NoticeResponse
+            | BackendTag::Authentication
+            | BackendTag::ParameterStatus
+            | BackendTag::NegotiateProtocolVersion => None,
+        }
+    }
+
+    /// Takes one message of the server, or as much of it as [`Self::reads`] asked for; `at`: the position in the
+    /// server's byte stream where the message ends.
+    ///
+    /// # Errors
+    /// [`Confusion`]: the session must end, for nobody knows any more what runs.
+    pub fn answer(&mut self, tag: BackendTag, body: &[u8], at: u64) -> Result<Reaction, Confusion> {
+        let answer = match tag {
+            BackendTag::ParseComplete => Answer::ParseComplete,
+            BackendTag::BindComplete => Answer::BindComplete,
+            BackendTag::CloseComplete => Answer::CloseComplete,
+            BackendTag::NoData => Answer::NoData,
+            BackendTag::EmptyQueryResponse => Answer::EmptyQuery,
+            BackendTag::PortalSuspended => Answer::Suspended,
+            BackendTag::RowDescription => Answer::RowDescription,
+            BackendTag::FunctionCallResponse => Answer::FunctionResult,
+            BackendTag::CommandComplete => Answer::Complete(backend::CommandComplete::parse(body)?.tag),
+            BackendTag::ErrorResponse => Answer::Error(failure(body)),
+            BackendTag::ParameterDescription => {
+                Answer::ParameterTypes(backend::ParameterDescription::parse(body)?.types.iter().collect())
+            }
+            BackendTag::CopyInResponse | BackendTag::CopyBothResponse => {
+                self.copy = Some(CopyProgress::new(body.first() == Some(&1)));
+                Answer::CopyIn
+            }
+            BackendTag::ReadyForQuery => Answer::Ready(backend::ReadyForQuery::parse(body)?.status),
+            BackendTag::NotificationResponse
+            | BackendTag::CopyDone
+            | BackendTag::CopyData
+            | BackendTag::DataRow
+            | BackendTag::CopyOutResponse
+            | BackendTag::BackendKeyData
+            | BackendTag::NoticeResponse
+            | BackendTag::Authentication
+            | BackendTag::ParameterStatus
+            | BackendTag::NegotiateProtocolVersion => return Ok(Reaction::Pass),
+        };
+        let reaction = self.tracker.answer(answer, at)?;
+        if !self.tracker.is_copying_in() {
+            self.copy = None;
+        }
+        Ok(reaction)
+    }
+
+    /// The outcome records of statements that ended since the last call. What of the last intake is
+    /// skipped comes only after the next one: the error may have come before its records were written.
+    pub fn outcomes(&mut self, now: Timestamp) -> Batch {
+        let mut batch = Batch::default();
+        let unsettled = self.unsettled;
+        let is_recorded = |id: RecordId| unsettled.is_none_or(|first| id < first);
+        for finished in self.tracker.finished_of(|ended| is_recorded(ended.key.id) || !ended.is_skipped()) {
+            write_outcome(&mut self.ink, &mut batch, &finished, now);
+        }
+        batch
+    }
+
+    /// The session is over: outcomes of what was in flight, and the end itself.
+    pub fn end(&mut self, reason: &str, now: Timestamp) -> Batch {
+        self.tracker.lost();
+        self.unsettled = None;
+        let mut batch = self.outcomes(now);
+        let id = self.ink.id(now);
+        let body = Body::End { reason, statements: self.statements };
+        self.ink.write(&mut batch, Kind::End, id, now, &body);
+        batch
+    }
+}
+
+pub(super) fn write_outcome(ink: &mut Ink, batch: &mut Batch, finished: &Finished<Key>, now: Timestamp) {
+    let outcomes: Vec<Outcome> = finished.outcomes.iter().map(outcome).collect();
+    let id = ink.id(now);
+    let duration_us = u64::try_from(now.duration_since(finished.key.sent).as_micros()).unwrap_or(0);
+    let body = Body::Outcome { of: finished.key.id, outcomes: &outcomes, duration_us, bytes: finished.bytes };
+    ink.write(batch, Kind::Outcome, id, now, &body);
+}
+
+fn outcome(ended: &tracker::Outcome) -> Outcome {
+    let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
+    let (result, tag, failure) = match ended {
+        tracker::Outcome::Completed(tag) => ("ok", Some(tag), None),
+        tracker::Outcome::Suspended => ("suspended", None, None),
+        tracker::Outcome::Failed(failure) => ("error", None, Some(failure)),
+        tracker::Outcome::Skipped(failure) => ("skipped", None, Some(failure)),
+        tracker::Outcome::Lost => ("lost", None, None),
+    };
+    Outcome {
+        result,
+        tag: tag.filter(|tag| !tag.is_empty()).map(|tag| text(tag)),
+        rows: tag.and_then(|tag| backend::CommandComplete { tag }.rows()),
+        sqlstate: failure.map(|failure| text(&failure.sqlstate)),
+        message: failure.map(|failure| text(&failure.message)),
+    }
+}
+
+/// Code and message of an ErrorResponse, of which the end may be missing.
+fn failure(body: &[u8]) -> Failure {
+    let fields = Fields::parse(body).ok();
+    let code = fields.and_then(Fields::sqlstate).map(|code| code.as_bytes().to_vec());
+    let message = fields.map(|fields| fields.message().to_vec());
+    match (code, message) {
+        (Some(sqlstate), Some(message)) => Failure { sqlstate, message },
+        _ => prefix_failure(body),
+    }
+}
+
+/// What can be read of an ErrorResponse that is longer than we hold: code and message come first.
+fn prefix_failure(body: &[u8]) -> Failure {
+    let field = |kind: u8| {
+        let value = body.split(|byte| *byte == 0).find(|field| field.first() == Some(&kind));
+        value.and_then(|field| field.get(1..)).unwrap_or_default().to_vec()
+    };
+    Failure { sqlstate: field(b'C'), message: field(b'M') }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+use std::sync::Arc;
+
+use pgproto::frontend::{FrontendTag, encode};
+use serde_json::{Value, json};
+
+use super::*;
+
+struct Stage {
+    conversation: Conversation,
+    at: u64,
+}
+
+impl Stage {
+    fn new(parameters: Parameters) -> Self {
+        let ink = Ink::new(Arc::from("node"), [7; 6], Timestamp::UNIX_EPOCH);
+        Self { conversation: Conversation::new(ink, parameters), at: 0 }
+    }
+
+    fn intake(&mut self, raw: &[u8]) -> Intake {
+        self.conversation.intake(raw, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Judges the bytes, and says the records and what comes next.
+    fn judge(&mut self, raw: &[u8]) -> (Vec<Value>, usize, Next) {
+        let intake = self.intake(raw);
+        (entries(intake.effect.batch()), intake.taken, intake.next)
+    }
+
+    fn answer(&mut self, tag: BackendTag, body: &[u8]) -> Vec<Value> {
+        self.at += 10;
+        self.conversation.answer(tag, body, self.at).unwrap();
+        entries(&self.conversation.outcomes(Timestamp::UNIX_EPOCH))
+    }
+}
+
+fn entries(batch: &Batch) -> Vec<Value> {
+    batch.entries().map(|entry| serde_json::from_slice(entry).unwrap()).collect()
+}
+
+fn frame(tag: FrontendTag, body: &[u8]) -> Vec<u8> {
+    [&[tag.byte()][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
+}
+
+/// A Bind of the unnamed statement with one parameter in text.
+fn bind(value: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(value.len()).unwrap().to_be_bytes();
+    frame(FrontendTag::Bind, &[&[0, 0, 0, 0, 0, 1], &length[..], value, &[0, 0]].concat())
+}
+
+fn execute() -> Vec<u8> {
+    frame(FrontendTag::Execute, &[0; 5])
+}
+
+fn parse(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::parse(&mut out, b"", text, &[]).unwrap();
+    out
+}
+
+fn query(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::query(&mut out, text.as_bytes()).unwrap();
+    out
+}
+
+const ERROR: &[u8] = b"SERROR\0VERROR\0C22012\0Mdivision by zero\0\0";
+
+#[test]
+fn long_parameters_are_stored_when_their_bind_comes_alone() {
+    let long = vec![b'x'; FIELD_BYTES_MAX + 1];
+    let mut stage = Stage::new(Parameters::Full);
+    let _ = stage.intake(&parse(b"select $1"));
+    let intake = stage.intake(&bind(&long));
+    assert_eq!((intake.effect.batch().len(), intake.effect.batch().blobs().len()), (0, 1));
+    let sealed = intake.effect.unsealed().expect_err("a Bind must not pass before its parameters are stored");
+    let blob = sealed.batch().blobs()[0].sha256.to_string();
+    let (records, ..) = stage.judge(&execute());
+    assert_eq!(records[0]["statement"]["params"]["sha256"], blob);
+}
+
+#[test]
+fn what_waits_is_looked_at_again_after_what_was_taken_is_sent() {
+    let mut stage = Stage::new(Parameters::Full);
+    let copy = query("copy t from stdin");
+    let both = [copy.clone(), query("select 1")].concat();
+    // Answers may come while the first is recorded and sent; only a look that takes nothing may wait for one.
+    let (records, taken, next) = stage.judge(&both);
+    assert_eq!((records.len(), taken, next), (1, copy.len(), Next::Skip(0)));
+    let (records, taken, next) = stage.judge(&both[copy.len()..]);
+    assert_eq!((records.len(), taken, next), (0, 0, Next::Wait));
+}
+
+#[test]
+fn what_is_skipped_is_told_at_once() {
+    // The server says nothing until a Sync: without this, outcomes would pile up in memory.
+    let mut stage = Stage::new(Parameters::Full);
+    let _ = stage.intake(&parse(b"selec"));
+    let outcome = stage.answer(BackendTag::ErrorResponse, ERROR);
+    assert_eq!(outcome[0]["outcome"], json!({"result": "error", "sqlstate": "22012", "message": "division by zero"}));
+    let (records, _, next) = stage.judge(&[parse(b"select 1"), bind(b"1"), execute()].concat());
+    let kinds: Vec<_> = records.iter().map(|record| record["kind"].as_str().unwrap()).collect();
+    assert_eq!((kinds, next), (vec!["statement", "statement", "outcome", "outcome"], Next::More));
+    assert_eq!(records[2]["outcome"]["result"], "skipped");
+    assert_eq!((&records[2]["of"], &records[3]["of"]), (&records[0]["id"], &records[1]["id"]));
+    assert_eq!(stage.conversation.outcomes(Timestamp::UNIX_EPOCH).len(), 0);
+}
+
+#[test]
+fn a_refused_intake_leaves_no_outcome_behind() {
+    let mut stage = Stage::new(Parameters::Full);
+    let _ = stage.intake(&parse(b"select 1"));
+    stage.answer(BackendTag::ParseComplete, b"");
+    let raw = [bind(b"1"), execute(), frame(FrontendTag::Sync, b"")].concat();
+    let intake = stage.intake(&raw);
+    let instead = stage.conversation.refuse(&intake.refused(), &raw);
+    assert!(!instead.windows(8).any(|bytes| bytes == b"select 1"));
+    let reaction = stage.conversation.answer(BackendTag::ErrorResponse, ERROR, 20).unwrap();
+    assert_eq!(reaction, Reaction::Refusal(tracker::Refused::Unrecorded));
+    assert_eq!(stage.answer(BackendTag::ReadyForQuery, b"I"), Vec::<Value>::new());
+    assert!(stage.conversation.is_quiet());
+}
+
+#[test]
+fn nothing_is_told_of_what_is_not_yet_recorded() {
+    for is_refused in [true, false] {
+        let mut stage = Stage::new(Parameters::Full);
+        let _ = stage.intake(&parse(b"selec"));
+        let raw = [bind(b"1"), execute()].concat();
+        let intake = stage.intake(&raw);
+        // The error comes while the journal still writes: of the Parse all is told, of the Execute nothing.
+        assert_eq!(stage.answer(BackendTag::ErrorResponse, ERROR).len(), 1);
+        if is_refused {
+            let _ = stage.conversation.refuse(&intake.refused(), &raw);
+        } else {
+            let _ = stage.intake(b"");
+        }
+        let told = entries(&stage.conversation.outcomes(Timestamp::UNIX_EPOCH));
+        assert_eq!(told.len(), usize::from(!is_refused));
+    }
+}
+
+#[test]
+fn a_copy_is_counted_and_hashed_before_it_ends() {
+    let mut stage = Stage::new(Parameters::Full);
+    let (records, ..) = stage.judge(&query("copy t from stdin"));
+    stage.answer(BackendTag::CopyInResponse, &[0, 0, 1, 0, 0]);
+    let data =
+        [frame(FrontendTag::CopyData, b"1\n2"), frame(FrontendTag::CopyData, b"\n"), frame(FrontendTag::CopyDone, b"")];
+    let (ends, _, next) = stage.judge(&data.concat());
+    assert_eq!(next, Next::More);
+    let statement = &ends[0]["statement"];
+    assert_eq!((&statement["protocol"], &statement["of"]), (&json!("copy"), &records[0]["id"]));
+    let sha256 = "a6e2b7a040683432de03a18fd8a1939a2fdf82585b364bfc874bdd4095c4cae1";
+    let copied = &statement["copied"];
+    assert_eq!((&copied["bytes"], &copied["rows"], &copied["failed"]), (&json!(4), &json!(2), &json!(false)));
+    assert_eq!(copied["sha256"], sha256);
+    assert_eq!(stage.answer(BackendTag::CommandComplete, b"COPY 2\0"), Vec::<Value>::new());
+    let outcome = stage.answer(BackendTag::ReadyForQuery, b"I");
+    assert_eq!(outcome[0]["outcome"], json!({"result": "ok", "tag": "COPY 2", "rows": 2}));
+}
+
+#[test]
+fn long_errors_are_understood_from_their_beginning() {
+    let mut stage = Stage::new(Parameters::Full);
+    let _ = stage.intake(&query("select 1/0"));
+    let long = [&b"SERROR\0VERROR\0C22012\0Mdivision by zero\0D"[..], &[b'x'; 100_000], b"\0\0"].concat();
+    let needed = Conversation::reads(BackendTag::ErrorResponse, long.len()).unwrap();
+    assert!(needed < 10_000);
+    stage.answer(BackendTag::ErrorResponse, &long[..needed]);
+    let outcome = stage.answer(BackendTag::ReadyForQuery, b"I");
+    assert_eq!(outcome[0]["outcome"], json!({"result": "error", "sqlstate": "22012", "message": "division by zero"}));
+}
+
+#[test]
+fn a_server_cannot_make_us_hold_what_no_server_says() {
+    for tag in [BackendTag::ParameterDescription, BackendTag::ErrorResponse, BackendTag::CommandComplete] {
+        assert!(Conversation::reads(tag, 1 << 30).unwrap() < 300_000);
+    }
+}
+
+#[test]
+fn long_pipelines_take_linear_time() {
+    let mut stage = Stage::new(Parameters::Full);
+    let _ = stage.intake(&parse(b"select $1"));
+    let one = [bind(b"1"), execute()].concat();
+    let mut raw = one.repeat(10_000);
+    let mut records = 0;
+    while !raw.is_empty() {
+        let here = raw.len().min(64 * 1024);
+        let (judged, taken, next) = stage.judge(&raw[..here]);
+        assert_eq!(next, Next::More);
+        records += judged.iter().filter(|record| record["statement"]["text"] == "select $1").count();
+        raw.drain(..taken);
+    }
+    assert_eq!(records, 10_000);
+}
+
+#[test]
+fn messages_that_break_the_protocol_end_the_conversation() {
+    let check = |raw: &[u8], expected: &str| {
+        let (records, _, next) = Stage::new(Parameters::Full).judge(raw);
+        let Next::Violation(violation) = next else { panic!("{raw:?}: {next:?}") };
+        assert_eq!((violation.to_string().contains(expected), records.len()), (true, 0), "{violation}");
+    };
+    check(b"?", "expected the tag");
+    check(b"Q\0\0\0\x03", "length");
+    check(&frame(FrontendTag::Query, b"select 1\0; drop table t\0"), "malformed Query");
+    check(&frame(FrontendTag::Query, b"select 1"), "malformed Query");
+    check(&frame(FrontendTag::Sync, b"x"), "malformed Sync");
+    check(&frame(FrontendTag::Password, b"x\0"), "unexpected password");
+}
+
+#[test]
+fn what_follows_a_denied_call_is_looked_at_without_more_bytes() {
+    let mut stage = Stage::new(Parameters::Full);
+    let call = frame(FrontendTag::FunctionCall, &[0, 0, 0, 177, 0, 0, 0, 0, 0, 0]);
+    let raw = [call.clone(), query("select 1")].concat();
+    let (records, taken, next) = stage.judge(&raw);
+    assert_eq!((&records[0]["kind"], taken, next), (&json!("denied"), call.len(), Next::Skip(0)));
+    let (records, _, next) = stage.judge(&raw[taken..]);
+    assert_eq!((&records[0]["statement"]["text"], next), (&json!("select 1"), Next::More));
+}
