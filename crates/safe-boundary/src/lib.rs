@@ -1,0 +1,11 @@
+//! The shell of Safe Boundary: sockets, TLS, HTTP, files, the clock. Start reading at [`serve`].
+//!
+//! Promises: decisions are made in `domain`; here they are carried out, and never without a record.
+//! Deliberately not here: what a decision is, and what PostgreSQL's bytes mean.
+
+pub mod causes;
+pub mod clock;
+pub mod config;
+pub mod entropy;
+pub mod idp;
+pub mod proxy;
