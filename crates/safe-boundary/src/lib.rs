@@ -9,3 +9,4 @@ pub mod config;
 pub mod entropy;
 pub mod idp;
 pub mod proxy;
+pub mod trail;

@@ -1,0 +1,296 @@
+//! What waits to be written, in order.
+//!
+//! Promises: bounded in bytes; a batch keeps its place from the moment it is pushed; every waiter is told exactly
+//! once. No lock is held across a wait for the disk.
+//! Deliberately not here: files.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use domain::audit::pending::Receipt;
+use domain::audit::record::Batch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use super::{AppendError, Status};
+
+/// What appends may hold in the queue, in KiB; who needs more waits.
+const ROOM_KIB: u32 = 32 << 10;
+
+/// What notes may hold in the queue, in bytes; what is beyond is lost, counted, and recorded as lost.
+const NOTES_BYTES_MAX: usize = 32 << 20;
+
+/// How long notes wait for an append to go with.
+const NOTES_DELAY: Duration = Duration::from_millis(50);
+
+/// Someone who waits for a receipt.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) ticket: u64,
+    sender: oneshot::Sender<Result<Receipt, AppendError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Waiter {
+    pub(super) fn tell(self, result: Result<Receipt, AppendError>) {
+        // Who has gone away needs no answer.
+        let _ = self.sender.send(result);
+    }
+}
+
+/// A batch, and who waits for it; nobody waits for notes.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) batch: Batch,
+    pub(super) waiter: Option<Waiter>,
+}
+
+/// What is written at once.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) items: Vec<Item>,
+    /// Whether it must be durable: someone waits, or the journal closes.
+    pub(super) sync: bool,
+    /// How many records of notes were lost before it.
+    pub(super) lost: u64,
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub(super) enum Work {
+    Group(Group),
+    /// See whether there is room again; so many appends were refused meanwhile.
+    Mend(u64),
+    Close,
+}
+
+/// Why the journal takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Full,
+    Stopped,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    epoch: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+    room: Arc<Semaphore>,
+    status: watch::Sender<Status>,
+    group_bytes_max: usize,
+    retry: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    waiters: usize,
+    notes_bytes: usize,
+    oldest_note: Option<Instant>,
+    /// The writer sleeps until it is woken. While it merely rests, it finds a note by itself.
+    is_asleep: bool,
+    tickets: u64,
+    refusal: Option<(Refusal, Instant)>,
+    closing: bool,
+    refused: u64,
+    lost: u64,
+}
+
+/// All bytes that a batch holds.
+fn weight(batch: &Batch) -> usize {
+    batch.bytes() + batch.blobs().iter().map(|blob| blob.bytes.len()).sum::<usize>()
+}
+
+impl Queue {
+    pub(super) fn new(epoch: u64, group_bytes_max: usize, retry: Duration) -> Self {
+        Self {
+            epoch,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            room: Arc::new(Semaphore::new(usize::try_from(ROOM_KIB).unwrap_or(usize::MAX))),
+            status: watch::Sender::new(Status::Working),
+            group_bytes_max,
+            retry,
+        }
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Waits until the queue has room for a batch.
+    pub(super) async fn room(&self, batch: &Batch) -> Result<OwnedSemaphorePermit, AppendError> {
+        let kib = u32::try_from(weight(batch) >> 10).unwrap_or(ROOM_KIB).saturating_add(1).min(ROOM_KIB);
+        Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| AppendError::Stopped)
+    }
+
+    /// Queues a batch, and says its ticket. A batch without records has its receipt at once, unless the journal
+    /// has stopped.
+    pub(super) fn push(
+        &self,
+        batch: Batch,
+        sender: oneshot::Sender<Result<Receipt, AppendError>>,
+        room: OwnedSemaphorePermit,
+    ) -> Result<u64, AppendError> {
+        let mut state = self.state();
+        match state.refusal {
+            Some((Refusal::Stopped, _)) => return Err(AppendError::Stopped),
+            _ if state.closing => return Err(AppendError::Stopped),
+            _ if batch.is_empty() => {
+                Waiter { ticket: 0, sender, _room: room }.tell(Ok(super::receipt(self.epoch, 0)));
+                return Ok(0);
+            }
+            Some((Refusal::Full, _)) => {
+                state.refused += 1;
+                return Err(AppendError::Full);
+            }
+            None => {}
+        }
+        state.tickets += 1;
+        state.waiters += 1;
+        let waiter = Waiter { ticket: state.tickets, sender, _room: room };
+        let ticket = waiter.ticket;
+        state.items.push_back(Item { batch, waiter: Some(waiter) });
+        self.changed.notify_one();
+        Ok(ticket)
+    }
+
+    pub(super) fn note(&self, batch: Batch) {
+        let bytes = weight(&batch);
+        let mut state = self.state();
+        let stopped = state.closing || matches!(state.refusal, Some((Refusal::Stopped, _)));
+        if batch.is_empty() || stopped {
+            return;
+        }
+        if state.notes_bytes.saturating_add(bytes) > NOTES_BYTES_MAX {
+            state.lost += batch.len() as u64;
+            return;
+        }
+        state.notes_bytes += bytes;
+        if state.oldest_note.is_none() {
+            state.oldest_note = Some(Instant::now());
+            if state.is_asleep {
+                self.changed.notify_one();
+            }
+        }
+        state.items.push_back(Item { batch, waiter: None });
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closing = true;
+        self.changed.notify_one();
+    }
+
+    /// Blocks until there is something to do.
+    pub(super) fn wait(&self) -> Work {
+        let mut state = self.state();
+        // What was just written has an outcome soon, which must not cost a wake-up each time: rest once before sleeping.
+        let mut is_rested = false;
+        loop {
+            let due = match state.refusal {
+                Some(_) if state.closing => return Work::Close,
+                Some((_, since)) => since + self.retry,
+                None if state.waiters > 0 => return Work::Group(self.group(&mut state)),
+                None if state.closing && state.items.is_empty() => return Work::Close,
+                None if state.closing => return Work::Group(self.group(&mut state)),
+                None => match state.oldest_note {
+                    Some(oldest) => oldest + NOTES_DELAY,
+                    None if is_rested => {
+                        state.is_asleep = true;
+                        state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        state.is_asleep = false;
+                        continue;
+                    }
+                    None => {
+                        is_rested = true;
+                        let rested = self.changed.wait_timeout(state, NOTES_DELAY);
+                        state = rested.unwrap_or_else(PoisonError::into_inner).0;
+                        continue;
+                    }
+                },
+            };
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return match state.refusal {
+                    Some(_) => Work::Mend(state.refused),
+                    None => Work::Group(self.group(&mut state)),
+                };
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes what is written next: from the front, as much as goes into one frame.
+    fn group(&self, state: &mut State) -> Group {
+        let mut group = Group { items: Vec::new(), sync: state.closing, lost: std::mem::take(&mut state.lost) };
+        let mut bytes = 0;
+        while let Some(item) = state.items.front() {
+            bytes += item.batch.bytes();
+            if bytes > self.group_bytes_max && !group.items.is_empty() {
+                break;
+            }
+            let Some(item) = state.items.pop_front() else { break };
+            match item.waiter {
+                Some(_) => state.waiters -= 1,
+                None => state.notes_bytes -= weight(&item.batch),
+            }
+            group.sync |= item.waiter.is_some();
+            group.items.push(item);
+        }
+        if state.notes_bytes == 0 {
+            state.oldest_note = None;
+        }
+        group
+    }
+
+    /// Takes nothing from now on. All who wait are told, those of `group` first; the notes stay while there is hope.
+    pub(super) fn refuse(&self, refusal: Refusal, group: Vec<Item>) {
+        let (error, status) = match refusal {
+            Refusal::Full => (AppendError::Full, Status::Full),
+            Refusal::Stopped => (AppendError::Stopped, Status::Stopped),
+        };
+        let mut state = self.state();
+        state.refusal = Some((refusal, Instant::now()));
+        let mut told = Vec::new();
+        let mut kept = VecDeque::new();
+        let queued = std::mem::take(&mut state.items);
+        for item in group.into_iter().chain(queued) {
+            match item.waiter {
+                Some(waiter) => told.push(waiter),
+                None => kept.push_back(item),
+            }
+        }
+        state.refused += told.len() as u64;
+        state.waiters = 0;
+        if refusal == Refusal::Full {
+            state.notes_bytes = kept.iter().map(|item| weight(&item.batch)).sum();
+            state.oldest_note = (!kept.is_empty()).then(Instant::now);
+            state.items = kept;
+        } else {
+            self.room.close();
+        }
+        drop(state);
+        self.status.send_replace(status);
+        for waiter in told {
+            waiter.tell(Err(error));
+        }
+    }
+
+    /// Takes batches again.
+    pub(super) fn mended(&self) {
+        let mut state = self.state();
+        state.refusal = None;
+        state.refused = 0;
+        drop(state);
+        self.status.send_replace(Status::Working);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
