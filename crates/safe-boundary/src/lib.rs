@@ -4,9 +4,11 @@
 //! Deliberately not here: what a decision is, and what PostgreSQL's bytes mean.
 
 pub mod causes;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod idp;
 pub mod proxy;
+pub mod serve;
 pub mod trail;

@@ -1,0 +1,90 @@
+//! Text of others, made harmless where it is shown.
+//!
+//! Promises: on a terminal it is one line without control, direction or invisible characters; in a CSV cell it is
+//! one cell, and no formula.
+//! Deliberately not here: JSON, which escapes by itself.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Text for a terminal: what could move the cursor, change colours, turn or hide text is spelled out.
+pub(super) fn terminal(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            _ if is_odd(c) => {
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+            }
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character does something else than stand there.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(u32::from(c),
+            0xad | 0x61c | 0x115f | 0x1160 | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164
+            | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0xe0000..=0xe0fff)
+}
+
+/// The beginning of a text, at most this many characters, and a sign when that is not all.
+pub(super) fn shortened(text: String, chars_max: Option<usize>) -> String {
+    let cut = chars_max.and_then(|max| text.char_indices().nth(max).map(|(at, _)| (max, at)));
+    let Some((max, _)) = cut else { return text };
+    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// One CSV cell (RFC 4180 §2). A spreadsheet takes a cell that begins like a formula for one, also behind spaces and
+/// inside quotes; an apostrophe before it makes it text.
+pub(super) fn csv(cell: &str) -> Cow<'_, str> {
+    let begins = cell.trim_start_matches([' ', '\u{feff}']);
+    let formula = begins.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '＝', '＋', '－', '＠']);
+    if !formula && !cell.contains(['"', ',', '\n', '\r', ';', '\t']) {
+        return Cow::Borrowed(cell);
+    }
+    let apostrophe = if formula { "'" } else { "" };
+    Cow::Owned(format!("\"{apostrophe}{}\"", cell.replace('"', "\"\"")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_commands_a_terminal() {
+        let check = |text: &str, expected: &str| assert_eq!(terminal(text), expected, "{text:?}");
+        check("select 'ä' -- ok", "select 'ä' -- ok");
+        check("a\r\nb\tc", "a\\r\\nb\\tc");
+        check("\x1b[31mred", "\\u{1b}[31mred");
+        check("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}");
+        check("a\u{202e}b\u{200b}c\u{2028}d", "a\\u{202e}b\\u{200b}c\\u{2028}d");
+    }
+
+    #[test]
+    fn a_long_text_says_that_it_is_cut() {
+        let check = |text: &str, max: Option<usize>, expected: &str| {
+            assert_eq!(shortened(text.to_owned(), max), expected);
+        };
+        check("äöü", Some(3), "äöü");
+        check("äöüx", Some(3), "äö…");
+        check("äöüx", None, "äöüx");
+    }
+
+    #[test]
+    fn nothing_commands_a_spreadsheet() {
+        let check = |cell: &str, expected: &str| assert_eq!(csv(cell), expected, "{cell:?}");
+        check("select 1", "select 1");
+        check("a \"b\", c", "\"a \"\"b\"\", c\"");
+        check("two\nlines", "\"two\nlines\"");
+        check("=cmd|' /C calc'!A0", "\"'=cmd|' /C calc'!A0\"");
+        check("  +1", "\"'  +1\"");
+        check("-- comment", "\"'-- comment\"");
+        check("@sum", "\"'@sum\"");
+        check("\t=1", "\"'\t=1\"");
+    }
+}

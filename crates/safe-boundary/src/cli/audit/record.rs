@@ -1,0 +1,210 @@
+//! A record as it is read back, for people.
+//!
+//! Promises: total: a field that is missing or of another shape is shown as nothing, never an error.
+//! Deliberately not here: escaping; each format has its own.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use memchr::memmem;
+use serde_json::Value;
+use tlog::hash::Hash;
+
+use super::when::time_of;
+use crate::trail::blob::blob_path;
+use crate::trail::read::Entry;
+
+/// One record.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) index: u64,
+    /// Its JSON, byte for byte.
+    pub(super) raw: Vec<u8>,
+    value: Value,
+}
+
+/// A reference to a blob, standing where a value would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reference {
+    pub(super) sha256: Hash,
+    pub(super) bytes: u64,
+}
+
+impl From<Entry> for Record {
+    fn from(entry: Entry) -> Self {
+        let value = serde_json::from_slice(&entry.bytes).unwrap_or_default();
+        Self { index: entry.index, raw: entry.bytes, value }
+    }
+}
+
+impl Record {
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        time_of(&self.value)
+    }
+
+    /// The record as it was written, or `null` if that is no JSON.
+    pub(super) fn json(&self) -> &[u8] {
+        if self.value.is_null() { b"null" } else { &self.raw }
+    }
+
+    /// The text at a JSON pointer (RFC 6901), numbers and lists as JSON; empty when there is none.
+    pub(super) fn field(&self, pointer: &str) -> String {
+        self.value.pointer(pointer).map(plain).unwrap_or_default()
+    }
+
+    /// The person: proved, or else as the client named her, with a question mark.
+    pub(super) fn person(&self) -> String {
+        let proved = self.field("/subject/login");
+        let named = self.field("/client/login");
+        if proved.is_empty() && !named.is_empty() { format!("{named}?") } else { proved }
+    }
+
+    /// Whether it is about this login, proved or only named; ASCII letters in either case, as at sign-in.
+    pub(super) fn is_of(&self, login: &str) -> bool {
+        let is = |pointer: &str| self.field(pointer).eq_ignore_ascii_case(login);
+        is("/subject/login") || (self.field("/subject/login").is_empty() && is("/client/login"))
+    }
+
+    /// The statement's text as far as it stands in the record.
+    pub(super) fn text(&self) -> String {
+        let Some(statement) = self.value.get("statement") else { return String::new() };
+        if let Some(text) = statement.get("text").filter(|text| !text.is_null()) {
+            return plain(text);
+        }
+        let raw = statement.get("text_b64").and_then(Value::as_str);
+        match raw.and_then(|raw| BASE64_STANDARD.decode(raw).ok()) {
+            Some(raw) => String::from_utf8_lossy(&raw).into_owned(),
+            None => String::new(),
+        }
+    }
+
+    /// What it tells, on one line.
+    pub(super) fn what(&self) -> String {
+        let statement = self.value.get("statement");
+        let mut what = self.text();
+        if let (Some(_), true) = (statement, what.is_empty()) {
+            what = match self.field("/statement/protocol").as_str() {
+                "function" => format!("function {}", self.field("/statement/function")),
+                "copy" if self.field("/statement/copied/failed") == "true" => "copy given up by the client".to_owned(),
+                "copy" => format!("copied {} bytes", self.field("/statement/copied/bytes")),
+                _ => "(a name nobody knows)".to_owned(),
+            };
+        }
+        if let Some(Value::Array(params)) = self.value.pointer("/statement/params")
+            && !params.is_empty()
+        {
+            let values: Vec<String> = params.iter().map(|param| param.get("value").map_or("?".into(), shown)).collect();
+            what.push_str(&format!("  ({})", values.join(", ")));
+        }
+        let event = self.value.get("journal").map(plain).unwrap_or_default();
+        let parts =
+            [what, self.field("/decision/effect"), self.field("/decision/reason"), self.field("/reason"), event];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+
+    /// What became of a statement, from its outcome record, on one line.
+    pub(super) fn outcome(&self) -> String {
+        match self.value.get("outcome") {
+            Some(Value::Array(many)) => many.iter().map(one_outcome).collect::<Vec<_>>().join("; "),
+            Some(one) => one_outcome(one),
+            None => String::new(),
+        }
+    }
+
+    /// All references to blobs.
+    pub(super) fn references(&self) -> Vec<Reference> {
+        // A reference is the only thing that is written so; inside a text the quotes would be escaped.
+        if memmem::find(&self.raw, b"{\"sha256\":\"").is_none() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        walk(&self.value, &mut |value| found.extend(reference(value)));
+        found
+    }
+
+    /// Whether a word occurs in one of its values or blobs, ASCII letters in either case. `word` is in lower case.
+    pub(super) fn mentions(&self, dir: &Path, word: &str) -> bool {
+        let mut found = self.text().to_ascii_lowercase().contains(word);
+        walk(&self.value, &mut |value| {
+            found |= value.as_str().is_some_and(|text| text.to_ascii_lowercase().contains(word));
+        });
+        // What cannot be read is for `verify` to report.
+        found || self.references().iter().any(|blob| blob_mentions(dir, blob, word).unwrap_or(false))
+    }
+}
+
+fn reference(value: &Value) -> Option<Reference> {
+    let object = value.as_object().filter(|object| object.len() == 2)?;
+    let sha256 = parse_hash(object.get("sha256")?.as_str()?)?;
+    Some(Reference { sha256, bytes: object.get("bytes")?.as_u64()? })
+}
+
+/// A hash in lower-case hexadecimal.
+pub(super) fn parse_hash(hex: &str) -> Option<Hash> {
+    if hex.len() != 64 || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (at, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    }
+    Some(Hash(hash))
+}
+
+/// Calls for every value below this one that is no list and no object but a reference.
+fn walk(value: &Value, visit: &mut dyn FnMut(&Value)) {
+    match value {
+        Value::Object(fields) if reference(value).is_none() => fields.values().for_each(|field| walk(field, visit)),
+        Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
+        _ => visit(value),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => match reference(other) {
+            Some(blob) => format!("({} bytes in blob {})", blob.bytes, blob.sha256),
+            None => other.to_string(),
+        },
+    }
+}
+
+fn shown(value: &Value) -> String {
+    if value.is_null() { "NULL".to_owned() } else { plain(value) }
+}
+
+fn one_outcome(outcome: &Value) -> String {
+    let field = |name: &str| outcome.get(name).map(plain).unwrap_or_default();
+    let tag = field("tag");
+    match field("result").as_str() {
+        "ok" if !tag.is_empty() => tag,
+        "error" => format!("error {} {}", field("sqlstate"), field("message")),
+        "" => plain(outcome),
+        result => result.to_owned(),
+    }
+}
+
+/// Looks through a blob piece by piece: it may be larger than memory.
+fn blob_mentions(dir: &Path, blob: &Reference, word: &str) -> io::Result<bool> {
+    let mut file = std::fs::File::open(blob_path(dir, &blob.sha256))?;
+    let finder = memmem::Finder::new(word);
+    let mut window = Vec::new();
+    loop {
+        // The end of one piece and the beginning of the next may hold the word between them.
+        let kept = window.len().min(word.len());
+        window.drain(..window.len() - kept);
+        let read = file.by_ref().take(1 << 20).read_to_end(&mut window)?;
+        window.make_ascii_lowercase();
+        if finder.find(&window).is_some() {
+            return Ok(true);
+        }
+        if read == 0 {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+use clap::Parser;
+use domain::audit::id::{IdSource, RecordId};
+use domain::audit::pending::Unrecorded;
+use domain::audit::record::{
+    Batch, Body, ClientFields, Content, Context, ContextFields, Decision, Head, Kind, Outcome, Protocol, Statement,
+    SubjectFields,
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::trail::journal::{Journal, Options};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    audit: AuditArgs,
+}
+
+/// A journal under construction, its clock an hour further with each record.
+struct Trail {
+    dir: TempDir,
+    journal: Journal,
+    ids: IdSource,
+    hours: i64,
+}
+
+impl Trail {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options =
+            Options { segment_bytes: 8 << 10, clock: || Timestamp::UNIX_EPOCH, ..Options::new("n".to_owned()) };
+        let (journal, _) = Journal::open(dir.path(), options, IdSource::new([1; 6])).unwrap();
+        Self { dir, journal, ids: IdSource::new([2; 6]), hours: 0 }
+    }
+
+    fn record(&mut self, kind: Kind, person: &str, database: &str, body: &Body<'_>) -> RecordId {
+        self.hours += 1;
+        let time = Timestamp::from_second(self.hours * 3600).unwrap();
+        let id = self.ids.record(time);
+        let subject =
+            SubjectFields { iss: "i", sub: "s", login: person, groups: &[], acr: None, amr: &[], auth_time: None };
+        let address = [127, 0, 0, 1].into();
+        let client = ClientFields { address, port: 1, program: Some("psql"), tls: None, login: Some(person) };
+        let proved = kind != Kind::Login;
+        let context = Context::new(&ContextFields {
+            subject: proved.then_some(subject),
+            database: Some(database),
+            role: proved.then_some("rw"),
+            client: Some(client),
+            ..ContextFields::default()
+        });
+        let mut batch = Batch::default();
+        batch.push(&Head { id, time, node: "n", kind, session: None, seq: 1 }, &context, body);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(self.journal.append(Unrecorded::new(batch, ()))).unwrap();
+        id
+    }
+
+    fn statement(&mut self, person: &str, database: &str, text: &str) -> RecordId {
+        let params = Some(Content::Bytes(br#"[{"type":"int4","format":"text","value":"4711"}]"#));
+        let text = Some(Content::Bytes(text.as_bytes()));
+        let statement = Statement { params, ..Statement::new(Protocol::Execute, text) };
+        self.record(Kind::Statement, person, database, &Body::Statement(&statement))
+    }
+
+    fn outcome(&mut self, of: RecordId, person: &str, result: &'static str, tag: &str, message: Option<&str>) {
+        let sqlstate = message.map(|_| "42501".to_owned());
+        let outcome =
+            Outcome { result, tag: Some(tag.to_owned()), rows: None, sqlstate, message: message.map(str::to_owned) };
+        let body = Body::Outcome { of, outcomes: &[outcome], duration_us: 5, bytes: 6 };
+        self.record(Kind::Outcome, person, "payments", &body);
+    }
+
+    /// A little story: two people, two databases, an error, a sign-in, and a long text.
+    fn story() -> Self {
+        let mut trail = Self::new();
+        let decision = Decision { effect: "prompted", rules: &[], reason: None };
+        trail.record(Kind::Login, "alice@example.com", "payments", &Body::Decision(&decision));
+        let first = trail.statement("alice@example.com", "payments", "select * from Cards where id = $1");
+        let second = trail.statement("bob@example.com", "payments", "drop table cards");
+        trail.outcome(second, "bob@example.com", "error", "", Some("permission denied"));
+        trail.outcome(first, "alice@example.com", "ok", "SELECT 1", None);
+        trail.statement("alice@example.com", "reports", &format!("select '{}needle'", "hay ".repeat(10_000)));
+        trail.record(Kind::End, "alice@example.com", "payments", &Body::End { reason: "client left", statements: 1 });
+        trail
+    }
+
+    fn run(&self, line: &str) -> (Exit, String) {
+        let words = std::iter::once("audit").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).unwrap();
+        let mut out = Vec::new();
+        let exit = run(self.dir.path(), &line.audit.command, &mut out).unwrap();
+        (exit, String::from_utf8(out).unwrap())
+    }
+}
+
+#[test]
+fn search_finds_who_where_when_and_what() {
+    let trail = Trail::story();
+    let check = |line: &str, expected: &[u64]| {
+        let (exit, out) = trail.run(&format!("search --json {line}"));
+        let found: Vec<u64> =
+            out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["index"].as_u64().unwrap()).collect();
+        assert_eq!((exit, found.as_slice()), (Exit::Fine, expected), "{line}");
+    };
+    check("", &[0, 1, 2, 3, 6, 7]);
+    check("--person ALICE@example.com", &[1, 2, 6, 7]);
+    check("--login bob@example.com", &[3]);
+    check("--database payments --kind statement", &[2, 3]);
+    check("--role rw --database reports", &[6]);
+    check("CARDS", &[2, 3]);
+    check("cards select", &[2]);
+    check("permission denied", &[3]);
+    check("4711", &[2, 3, 6]);
+    check("needle", &[6]);
+    check("--kind outcome", &[4, 5]);
+    check("--kind statement --limit 1", &[6]);
+    check("--from 1970-01-01T03:00 --to 1970-01-01T04:00Z", &[3]);
+    check("--to 1970-01-01 --kind end", &[7]);
+    check("--from 1970-01-02", &[]);
+    check("--session none", &[]);
+}
+
+#[test]
+fn a_statement_comes_with_its_outcome() {
+    let trail = Trail::story();
+    let (_, out) = trail.run("search --kind statement");
+    let rows: Vec<&str> = out.lines().collect();
+    assert_eq!(rows.len(), 4, "{out}");
+    assert!(rows[1].contains("alice@example.com") && rows[1].contains("SELECT 1"), "{out}");
+    assert!(
+        rows[2].contains("error 42501 permission denied") && rows[2].ends_with("drop table cards  (4711)"),
+        "{out}"
+    );
+    let (_, out) = trail.run("search --json --kind statement --limit 3");
+    let first: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!(first["outcome"]["outcome"]["tag"], "SELECT 1");
+    let (_, out) = trail.run("search --limit 1");
+    assert!(out.ends_with("(5 earlier records match too; --limit 0 shows all)\n"), "{out}");
+    let (_, out) = trail.run("search --kind login");
+    assert!(out.contains("alice@example.com?"), "a login that is only named has a question mark: {out}");
+}
+
+/// THREATS c15.
+#[test]
+fn one_record_stays_one_record_in_every_format() {
+    let mut trail = Trail::new();
+    let odd =
+        ["a\nb", "=cmd|' /C calc'!A0", "\x1b[2J", "\"", "a,b;c", "\u{2028}", "\u{202e}x", "\r\n", "CEF|0", "\u{0}"];
+    odd.iter().for_each(|text| {
+        trail.statement("alice@example.com", "payments", text);
+    });
+    let (_, json) = trail.run("export --format json");
+    let texts: Vec<String> = json
+        .split('\n')
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|value| value["statement"]["text"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(texts, odd);
+    let (_, csv) = trail.run("export --format csv");
+    let rows = parse_csv(&csv);
+    assert_eq!(rows.len(), odd.len() + 2, "a heading, the start, and the statements");
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()));
+    let texts: Vec<&str> = rows[2..].iter().map(|row| row[1].strip_prefix('\'').unwrap_or(&row[1])).collect();
+    assert_eq!(texts, odd);
+    assert!(rows.iter().flatten().all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r'])));
+    let (_, csv) = trail.run("search --csv");
+    assert_eq!(parse_csv(&csv).len(), odd.len() + 2);
+    for line in ["search", "tail --no-follow -n 100"] {
+        let (_, table) = trail.run(line);
+        assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
+        assert!(!table.contains(['\u{2028}', '\u{202e}']));
+        let rows = table.lines().filter(|line| line.contains("statement")).count();
+        assert_eq!(rows, odd.len(), "{table}");
+    }
+}
+
+/// Rows of cells (RFC 4180).
+fn parse_csv(text: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => cell.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut cell)),
+            '\r' if !quoted && chars.peek() == Some(&'\n') => {}
+            '\n' if !quoted => {
+                row.push(std::mem::take(&mut cell));
+                rows.push(std::mem::take(&mut row));
+            }
+            _ => cell.push(c),
+        }
+    }
+    rows
+}
+
+#[test]
+fn export_gives_the_entries_byte_for_byte_and_only_those_of_the_range() {
+    let trail = Trail::story();
+    let mut reader = read::Reader::open(trail.dir.path()).unwrap();
+    let mut expected = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        expected.extend(entry.bytes);
+        expected.push(b'\n');
+    }
+    assert_eq!(trail.run("export").1.into_bytes(), expected);
+    assert_eq!(trail.run("export --from 1970-01-01T02:00 --to 1970-01-01T04:00").1.lines().count(), 2);
+}
+
+#[test]
+fn tail_begins_with_the_newest_and_ends_when_nobody_reads() {
+    /// Takes so many lines, then is gone.
+    struct Reader(usize, Vec<u8>);
+    impl Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.1.iter().filter(|byte| **byte == b'\n').count() >= self.0 {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.1.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut trail = Trail::story();
+    let (_, out) = trail.run("tail --no-follow -n 2 --json");
+    let kinds: Vec<Value> =
+        out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
+    assert_eq!(kinds, ["statement", "end"]);
+    assert_eq!(trail.run("tail --no-follow -n 1000").1.lines().count(), 8);
+    let dir = trail.dir.path().to_owned();
+    let following = std::thread::spawn(move || {
+        let mut out = Reader(3, Vec::new());
+        let exit = tail::run(&dir, &tail::Args { lines: 1, json: false, no_follow: false }, &mut out).unwrap();
+        (exit, String::from_utf8(out.1).unwrap())
+    });
+    while !following.is_finished() {
+        trail.statement("carol@example.com", "payments", "select now()");
+    }
+    let (exit, out) = following.join().unwrap();
+    assert_eq!((exit, out.lines().count()), (Exit::Fine, 3), "{out}");
+    assert!(out.lines().last().unwrap().contains("carol@example.com"), "{out}");
+}
+
+/// THREATS c9, c11.
+#[test]
+fn verify_holds_the_trail_against_a_head_that_was_kept_outside() {
+    let mut trail = Trail::story();
+    let (exit, out) = trail.run("verify");
+    assert_eq!(exit, Exit::Fine, "{out}");
+    let head = out.split("head ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    trail.statement("alice@example.com", "payments", "later");
+    assert_eq!(trail.run(&format!("verify --head {head}")).0, Exit::Fine);
+    let (exit, out) = trail.run(&format!("verify --head 3:{}", "0".repeat(64)));
+    assert!(exit == Exit::Findings && out.contains("finding: record 2"), "{out}");
+    let (exit, out) = trail.run(&format!("verify --head 99:{}", "0".repeat(64)));
+    assert!(exit == Exit::Findings && out.contains("ends before record 99"), "{out}");
+    assert!(Line::try_parse_from(["audit", "verify", "--head", "1:xyz"]).is_err());
+}
+
+#[test]
+fn a_folder_without_a_journal_is_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    for line in ["verify", "search", "tail", "export"] {
+        let command = Line::try_parse_from(["audit", line]).unwrap().audit.command;
+        let failure = run(dir.path(), &command, &mut Vec::new()).unwrap_err();
+        assert!(failure.to_string().ends_with("holds no journal"), "{failure}");
+    }
+}
+
+#[test]
+fn the_folder_may_be_named_in_several_places() {
+    let check = |line: &str, expected: Option<&str>| {
+        let line = Line::try_parse_from(std::iter::once("audit").chain(line.split_whitespace())).unwrap();
+        assert_eq!(line.audit.dir(), expected.map(Path::new));
+    };
+    check("verify", None);
+    check("verify here", Some("here"));
+    check("verify --dir there", Some("there"));
+    check("--dir there verify here", Some("here"));
+    check("--dir there tail", Some("there"));
+    check("search --dir there word", Some("there"));
+}

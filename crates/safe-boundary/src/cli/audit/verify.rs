@@ -1,0 +1,241 @@
+//! `audit verify`: does the trail hold together?
+//!
+//! Promises: reads every byte of every segment and every blob that a record refers to; says which record and file
+//! each finding is about; says what it cannot know.
+//! Deliberately not here: repairing anything.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tlog::hash::Hash;
+
+use super::record::{Record, Reference, parse_hash};
+use super::{Stop, ended};
+use crate::cli::exit::{Exit, Failure};
+use crate::trail::blob::blob_path;
+use crate::trail::layout;
+use crate::trail::read::{self, Entry, Error, Reader};
+
+/// The end of a journal that is being written may be half a frame, for an instant.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// Check the chain over all records, and every blob they refer to.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Args {
+    /// The audit folder; by default the one of the configuration file.
+    #[arg(id = "folder", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What an earlier run said about the head, kept outside this machine, as `RECORDS:CHAIN`: the trail must still
+    /// begin with those records.
+    #[arg(long, value_name = "RECORDS:CHAIN", value_parser = parse_head)]
+    pub head: Option<ExpectedHead>,
+}
+
+/// A head that is known from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedHead {
+    records: u64,
+    chain: Hash,
+}
+
+fn parse_head(text: &str) -> Result<ExpectedHead, String> {
+    let parts = text.split_once(':').and_then(|(records, chain)| Some((records.parse().ok()?, parse_hash(chain)?)));
+    let (records, chain) = parts.ok_or("expected RECORDS:CHAIN as `audit verify` prints it")?;
+    Ok(ExpectedHead { records, chain })
+}
+
+/// Verifies the trail in `dir`.
+///
+/// # Errors
+/// When there is no journal, or it cannot be read.
+pub fn run(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure> {
+    ended(verify(dir, args, LOOKS, out))
+}
+
+/// As [`run`], for a journal that nobody writes: what is damaged is damaged at the first look.
+///
+/// # Errors
+/// As [`run`].
+#[cfg(test)]
+pub(crate) fn run_once(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure> {
+    ended(verify(dir, args, 0, out))
+}
+
+struct Verification<'o> {
+    dir: &'o Path,
+    /// How often to look again at what seems damaged.
+    looks: u32,
+    out: &'o mut dyn Write,
+    head: Option<ExpectedHead>,
+    findings: u64,
+    records: u64,
+    blobs: HashSet<Hash>,
+}
+
+fn verify(dir: &Path, args: &Args, looks: u32, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let segments = read::segments(dir)?;
+    let Some(first) = segments.first().copied() else {
+        return Err(Error::NoJournal { dir: dir.to_owned() }.into());
+    };
+    let mut run = Verification { dir, looks, out, head: args.head, findings: 0, records: 0, blobs: HashSet::new() };
+    let mut reader = match Reader::open(dir) {
+        Ok(reader) => Some(reader),
+        Err(error) => {
+            run.finding(&error)?;
+            run.next_segment(first, matches!(error, Error::Missing { .. }))?
+        }
+    };
+    let mut head = None;
+    while let Some(mut current) = reader.take() {
+        run.head_is(0, Hash::default())?;
+        let error = run.read(&mut current)?;
+        head = Some(current.end());
+        if let Some(error) = error {
+            let segment = current.place().1;
+            run.finding(&error)?;
+            head = None;
+            reader = run.next_segment(segment, false)?;
+        }
+    }
+    run.conclude(segments.len(), head)
+}
+
+impl Verification<'_> {
+    /// Reads to the end, or to an error that stays.
+    fn read(&mut self, reader: &mut Reader) -> Result<Option<Error>, Stop> {
+        loop {
+            match steady(reader, self.looks) {
+                Ok(Some(entry)) => self.entry(entry)?,
+                Ok(None) => return Ok(None),
+                Err(error @ Error::Io { .. }) => return Err(error.into()),
+                Err(error) => return Ok(Some(error)),
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: Entry) -> Result<(), Stop> {
+        self.records += 1;
+        self.head_is(entry.index + 1, entry.chain)?;
+        let record = Record::from(entry);
+        for blob in record.references() {
+            if self.blobs.insert(blob.sha256)
+                && let Some(why) = blob_fault(self.dir, &blob)
+            {
+                let path = blob_path(self.dir, &blob.sha256);
+                self.finding(&format_args!("record {}: its blob {} {why}", record.index, path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn head_is(&mut self, records: u64, chain: Hash) -> Result<(), Stop> {
+        if self.head.is_some_and(|head| head.records == records)
+            && self.head.take().is_some_and(|head| head.chain != chain)
+        {
+            let last = records.saturating_sub(1);
+            self.finding(&format_args!("record {last}: the trail is not the one that had the head given with --head"))?;
+        }
+        Ok(())
+    }
+
+    /// The segment behind a damaged one, believing its header, so that all damage is found in one run.
+    fn next_segment(&mut self, damaged: u64, included: bool) -> Result<Option<Reader>, Stop> {
+        for first in read::segments(self.dir)? {
+            if first > damaged || (included && first == damaged) {
+                match Reader::open_segment(self.dir, first) {
+                    Ok(reader) => return Ok(Some(reader)),
+                    Err(error) => self.finding(&error)?,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn finding(&mut self, what: &dyn std::fmt::Display) -> Result<(), Stop> {
+        self.findings += 1;
+        Ok(writeln!(self.out, "finding: {what}")?)
+    }
+
+    fn conclude(mut self, segments: usize, head: Option<(u64, Hash)>) -> Result<Exit, Stop> {
+        if let Some(expected) = self.head {
+            let wanted = expected.records;
+            self.finding(&format_args!("the trail ends before record {wanted}, which the head given with --head had"))?;
+        }
+        let (records, blobs, findings) = (self.records, self.blobs.len(), self.findings);
+        writeln!(self.out, "read {records} records in {segments} segments, and {blobs} blobs")?;
+        for torn in torn_files(self.dir) {
+            writeln!(self.out, "put aside at a start, with a record that says so: {}", torn.display())?;
+        }
+        if findings > 0 {
+            writeln!(self.out, "{findings} findings: the trail has been damaged or changed")?;
+            return Ok(Exit::Findings);
+        }
+        if let Some((records, chain)) = head {
+            writeln!(self.out, "the chain holds; head {records}:{chain}")?;
+        }
+        writeln!(
+            self.out,
+            "This shows that nothing was changed without computing the chain anew. Whoever can write to this folder\n\
+             can do that, or cut off the end: keep heads outside this machine, and give one with --head."
+        )?;
+        Ok(Exit::Fine)
+    }
+}
+
+/// The next record; an error only if it is still there after some time. At the end, all behind it must be zero.
+fn steady(reader: &mut Reader, mut looks: u32) -> Result<Option<Entry>, Error> {
+    loop {
+        let next = match reader.next_entry() {
+            Ok(None) => match reader.check_rest() {
+                Ok(()) if !reader.has_more()? => return Ok(None),
+                Ok(()) => continue,
+                Err(error) => Err(error),
+            },
+            other => other,
+        };
+        match next {
+            Err(Error::Damaged { .. }) if looks > 0 => {
+                looks -= 1;
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn blob_fault(dir: &Path, blob: &Reference) -> Option<String> {
+    let mut sha = Sha256::new();
+    let mut block = vec![0; 256 << 10];
+    let mut bytes = 0;
+    let mut file = match File::open(blob_path(dir, &blob.sha256)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some("is missing".to_owned()),
+        Err(error) => return Some(format!("cannot be read: {error}")),
+    };
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => break,
+            Ok(read) => {
+                sha.update(block.get(..read).unwrap_or_default());
+                bytes += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Some(format!("cannot be read: {error}")),
+        }
+    }
+    let same = bytes == blob.bytes && Hash(sha.finalize().into()) == blob.sha256;
+    (!same).then(|| "has other content than its name says".to_owned())
+}
+
+fn torn_files(dir: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(layout::journal_dir(dir)).into_iter().flatten().flatten();
+    let mut torn: Vec<PathBuf> =
+        names.filter(|name| name.file_name().to_string_lossy().starts_with("torn-")).map(|name| name.path()).collect();
+    torn.sort();
+    torn
+}

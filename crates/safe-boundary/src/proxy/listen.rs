@@ -1,0 +1,140 @@
+//! Listeners, and the threads that carry the sessions.
+//!
+//! Promises: both sockets of a session stay on one thread; a panic ends one session; when descriptors run out, accepting
+//! pauses and goes on.
+//! Deliberately not here: what a connection does (`serve.rs`).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// How long accepting pauses when the system has no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// When to ask a silent client whether it is still there, and how long to wait for each answer.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// After how many unanswered questions it is gone: 15 s in all.
+const KEEPALIVE_RETRIES: u32 = 2;
+
+/// One address that clients connect to, and the databases that are reached through it.
+#[derive(Debug)]
+pub struct Port {
+    /// The address as configured.
+    pub address: SocketAddr,
+    /// The indexes of its databases in the configuration.
+    pub databases: Vec<usize>,
+}
+
+/// A client that has just connected.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its connection; not registered with any thread yet.
+    stream: std::net::TcpStream,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Where it came in.
+    pub port: Arc<Port>,
+}
+
+impl Arrival {
+    /// The connection, on the thread that carries it from now on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn into_stream(self) -> io::Result<(TcpStream, SocketAddr, Arc<Port>)> {
+        Ok((TcpStream::from_std(self.stream)?, self.peer, self.port))
+    }
+}
+
+/// Opens a listener.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until the future is dropped, and hands each connection to a worker in turn.
+pub async fn accept(listener: &TcpListener, port: &Arc<Port>, workers: &Workers) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let tuned = tune(&stream).and_then(|()| stream.into_std());
+        match tuned {
+            Ok(stream) => workers.give(Arrival { stream, peer, port: Arc::clone(port) }),
+            Err(error) => tracing::debug!(%error, %peer, "a connection broke at once"),
+        }
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(KEEPALIVE_RETRIES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// The threads that carry sessions: one runtime each, one thread each.
+#[derive(Debug)]
+pub struct Workers {
+    senders: Vec<mpsc::UnboundedSender<Arrival>>,
+    next: std::sync::atomic::AtomicUsize,
+}
+
+impl Workers {
+    /// Starts threads; each runs `serve` for every connection it is given.
+    ///
+    /// # Errors
+    /// When the system has no threads.
+    pub fn start<F, S>(count: usize, serve: S) -> io::Result<Self>
+    where
+        F: Future<Output = ()> + 'static,
+        S: Fn(Arrival) -> F + Clone + Send + 'static,
+    {
+        let mut senders = Vec::new();
+        for number in 0..count.max(1) {
+            let (sender, mut arrivals) = mpsc::unbounded_channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let serve = serve.clone();
+            std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                let local = LocalSet::new();
+                local.spawn_local(async move {
+                    while let Some(arrival) = arrivals.recv().await {
+                        tokio::task::spawn_local(serve(arrival));
+                    }
+                });
+                runtime.block_on(local);
+            })?;
+            senders.push(sender);
+        }
+        Ok(Self { senders, next: std::sync::atomic::AtomicUsize::new(0) })
+    }
+
+    fn give(&self, arrival: Arrival) {
+        let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Some(sender) = self.senders.get(next % self.senders.len().max(1)) {
+            // A worker lives as long as the process.
+            let _ = sender.send(arrival);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A flat buffer: bytes come in at the end, are judged, and leave at the front.
+//!
+//! Promises: it grows to what one frame needs, and gives memory back when it is empty.
+//! Deliberately not here: what the bytes mean.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// The size for chat, in bytes.
+const CHAT_BYTES: usize = 8 * 1024;
+
+/// The size for streams, in bytes.
+const STREAM_BYTES: usize = 256 * 1024;
+
+/// Bytes that have come and are not yet gone.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    /// Where the bytes begin that are still here.
+    start: usize,
+    /// How much the next read may take.
+    room: usize,
+}
+
+impl Buffer {
+    pub(super) fn new(leftover: Vec<u8>) -> Self {
+        Self { bytes: leftover, start: 0, room: CHAT_BYTES }
+    }
+
+    /// What is here.
+    pub(super) fn filled(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// Lets go of bytes at the front.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.start = self.start.saturating_add(bytes).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+            if self.bytes.capacity() > self.room.saturating_mul(2) {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// Whether another read would take more than a frame needs.
+    pub(super) fn is_full(&self) -> bool {
+        self.filled().len() >= STREAM_BYTES
+    }
+
+    /// Reads once; 0 says that the other end is done. Cancelling it loses nothing.
+    pub(super) async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        self.compact();
+        if self.bytes.capacity() - self.bytes.len() < self.room / 2 {
+            self.bytes.reserve(self.room);
+        }
+        let read = from.read_buf(&mut self.bytes).await?;
+        // A read that fills what there was says that more is coming: the next one may take more.
+        self.room = if read >= self.room { (self.room * 2).min(STREAM_BYTES) } else { (self.room / 2).max(CHAT_BYTES) };
+        Ok(read)
+    }
+
+    fn compact(&mut self) {
+        if self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The relay of one bound session: two halves on one thread, sharing the conversation.
+//!
+//! Promises: client to server waits for the journal; server to client never does, so neither side can starve the other;
+//! memory is bounded whatever the sizes of results; the server's work is cancelled when the client vanishes.
+//! Deliberately not here: what frames mean (`domain::statement`).
+
+mod buffer;
+mod downward;
+mod large;
+mod upward;
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::time::Duration;
+
+use domain::session::ToClient as _;
+use domain::statement::conversation::Conversation;
+use pgproto::backend::TransactionStatus;
+use pgproto::frontend::encode;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::refusal::Refusal;
+use super::stream::{self, Stream};
+use super::upstream::CancelTarget;
+use crate::clock::now;
+use crate::trail::journal::{Journal, Status};
+
+/// How long a message to a client that does not read is waited for at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a session ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The client said goodbye.
+    Goodbye,
+    /// The client went away without a word.
+    ClientGone,
+    /// The client broke the protocol.
+    Violation(String),
+    /// The server closed the connection; it has told the client why.
+    ServerClosed,
+    /// The connection to the server broke, or what it says cannot be followed.
+    ServerLost(String),
+    /// The journal takes no more records.
+    JournalStopped,
+    /// From outside: time, drain.
+    Outside(&'static str),
+}
+
+impl Ended {
+    /// Why, for the record.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Goodbye => "the client closed the session".to_owned(),
+            Self::ClientGone => "the client went away".to_owned(),
+            Self::Violation(what) => format!("protocol violation: {what}"),
+            Self::ServerClosed => "the database closed the connection".to_owned(),
+            Self::ServerLost(why) => format!("the connection to the database was lost: {why}"),
+            Self::JournalStopped => "the audit log cannot be written".to_owned(),
+            Self::Outside(why) => (*why).to_owned(),
+        }
+    }
+
+    fn refusal(&self, database: &str) -> Option<Refusal> {
+        Some(match self {
+            Self::Goodbye | Self::ClientGone | Self::ServerClosed => return None,
+            Self::Violation(what) => Refusal::Violation(what.clone()),
+            Self::ServerLost(_) => Refusal::UpstreamLost(database.to_owned()),
+            Self::JournalStopped => Refusal::Journal,
+            Self::Outside(why) => Refusal::Ended(why),
+        })
+    }
+}
+
+/// When a session must end although nobody wants it to.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// The end of its life.
+    pub until: Instant,
+    /// Whether the proxy drains.
+    pub drain: watch::Receiver<Drain>,
+}
+
+/// How the proxy goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It does not.
+    No,
+    /// Sessions end when they are between transactions.
+    Gently,
+    /// Sessions end now.
+    Now,
+}
+
+impl Drain {
+    /// Why sessions end then.
+    pub const REASON: &'static str = "the proxy is shutting down";
+}
+
+/// What both halves share.
+struct Shared<'a> {
+    conversation: RefCell<Conversation>,
+    journal: &'a Journal,
+    /// The server has answered something the client's half waits for.
+    progress: Notify,
+    /// The client's half waits for an answer.
+    is_waiting: Cell<bool>,
+    /// The server's half must stop at the next frame.
+    is_ending: Cell<bool>,
+    ending: Notify,
+    /// The server has nothing to answer any more, or has ended a transaction.
+    is_quiet: Notify,
+    /// The client has got a part of a message, and nothing else may follow but the rest.
+    client_is_within: Cell<bool>,
+    /// The server may have got a part of a frame.
+    server_is_within: Cell<bool>,
+}
+
+/// What a relay needs.
+#[derive(Debug)]
+pub struct Relay<'a> {
+    /// The client's connection.
+    pub client: Stream,
+    /// The server's connection.
+    pub server: Stream,
+    /// What the server sent already.
+    pub leftover: Vec<u8>,
+    /// The session's conversation.
+    pub conversation: Conversation,
+    /// Where records go.
+    pub journal: &'a Journal,
+    /// Stops what the server runs.
+    pub cancel: CancelTarget,
+    /// When it must end.
+    pub bounds: Bounds,
+    /// The database's name, for messages.
+    pub database: &'a str,
+}
+
+impl Relay<'_> {
+    /// Relays until an end, tells the client why, and records it.
+    pub async fn run(self) -> Ended {
+        let (client, server) = (stream::Shared::new(self.client), stream::Shared::new(self.server));
+        let shared = Shared {
+            conversation: RefCell::new(self.conversation),
+            journal: self.journal,
+            progress: Notify::new(),
+            is_waiting: Cell::new(false),
+            is_ending: Cell::new(false),
+            ending: Notify::new(),
+            is_quiet: Notify::new(),
+            client_is_within: Cell::new(false),
+            server_is_within: Cell::new(false),
+        };
+        let ended = {
+            let downward = downward::run(&shared, &server, &client, self.leftover);
+            tokio::pin!(downward);
+            let outside = outside(&shared, self.bounds);
+            tokio::pin!(outside);
+            let by_client = tokio::select! {
+                biased; // A goodbye explains why the server closes.
+                ended = upward::run(&shared, &client, &server) => ended,
+                ended = &mut outside => ended,
+                ended = &mut downward => ended,
+            };
+            match by_client {
+                // The server has the goodbye too: as ever, it finishes what was sent before it.
+                Ended::Goodbye if !shared.conversation.borrow().is_quiet() => tokio::select! {
+                    ended = &mut outside => stop(&shared, downward, ended).await,
+                    ended = &mut downward => if let Ended::ClientGone = ended { ended } else { Ended::Goodbye },
+                },
+                Ended::ServerClosed | Ended::ServerLost(_) => by_client,
+                _ => stop(&shared, downward, by_client).await,
+            }
+        };
+        let mut conversation = shared.conversation.into_inner();
+        let was_busy = !conversation.is_quiet();
+        // A client must not read a refusal in the middle of a row, nor a server a goodbye in the middle of a statement.
+        let refusal = ended.refusal(self.database).filter(|_| !shared.client_is_within.get());
+        let is_within = shared.server_is_within.get();
+        tokio::join!(farewell(&client, refusal), leave(&server, is_within, was_busy.then_some(self.cancel)));
+        // The end of a session is recorded after the fact: nothing waits for it.
+        self.journal.note(conversation.end(&ended.reason(), now()));
+        ended
+    }
+}
+
+/// Lets the server's half come to the end of the message it is in.
+async fn stop(shared: &Shared<'_>, downward: Pin<&mut impl Future<Output = Ended>>, why: Ended) -> Ended {
+    shared.is_ending.set(true);
+    shared.ending.notify_one();
+    let _ = timeout(FAREWELL, downward).await;
+    why
+}
+
+/// Resolves when the session must end for reasons that are neither the client's nor the server's.
+async fn outside(shared: &Shared<'_>, mut bounds: Bounds) -> Ended {
+    let is_between_transactions = || {
+        let conversation = shared.conversation.borrow();
+        conversation.is_quiet() && conversation.status() == TransactionStatus::Idle
+    };
+    let drained = async {
+        loop {
+            let drain = *bounds.drain.borrow_and_update();
+            match drain {
+                Drain::Now => return,
+                Drain::Gently if is_between_transactions() => return,
+                Drain::Gently => {
+                    tokio::select! {
+                        () = shared.is_quiet.notified() => {}
+                        changed = bounds.drain.changed() => if changed.is_err() { return },
+                    }
+                }
+                Drain::No => {
+                    if bounds.drain.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    let mut journal = shared.journal.status();
+    tokio::select! {
+        _ = journal.wait_for(|status| *status == Status::Stopped) => Ended::JournalStopped,
+        () = drained => Ended::Outside(Drain::REASON),
+        () = sleep_until(bounds.until) => Ended::Outside("the session has reached its maximum age; connect again to sign in"),
+    }
+}
+
+/// The last words to the client, if it listens.
+async fn farewell(mut client: &stream::Shared, refusal: Option<Refusal>) {
+    let mut bytes = Vec::new();
+    if let Some(refusal) = refusal {
+        refusal.to_client().encode(&mut bytes);
+    }
+    // A client that does not read is let go.
+    let _ = timeout(FAREWELL, async {
+        client.write_all(&bytes).await?;
+        client.shutdown().await
+    })
+    .await;
+}
+
+/// Ends the server's session; what still runs there for a client that is gone is cancelled.
+async fn leave(mut server: &stream::Shared, is_within: bool, cancel: Option<CancelTarget>) {
+    // The server may be long in answering; it is asked all the same when the session does not wait any more.
+    let cancelled = cancel.map(|cancel| {
+        tokio::spawn(async move {
+            if let Err(error) = cancel.cancel().await {
+                tracing::debug!(%error, "what an ended session ran could not be cancelled");
+            }
+        })
+    });
+    let mut bytes = Vec::new();
+    if !is_within {
+        encode::terminate(&mut bytes);
+    }
+    let _ = timeout(FAREWELL, async {
+        if let Some(cancelled) = cancelled {
+            let _ = cancelled.await;
+        }
+        server.write_all(&bytes).await?;
+        server.shutdown().await
+    })
+    .await;
+}

@@ -1,0 +1,345 @@
+//! The life of one connection on one screen: open, sign in, authorize, connect, relay. Start reading here.
+//!
+//! Promises: each step is taken only with the proof that the step before gives; what goes no further is told why.
+//! Deliberately not here: the steps themselves (`proxy/`), and starting and stopping the process (`serve/process.rs`).
+
+mod process;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use domain::audit::pending::Unrecorded;
+use domain::identity::login::Login;
+use domain::policy::decide::Resource;
+use domain::policy::role_mapping::RoleMapping;
+use domain::session::{Authorized, Bound, Client, Identified, Session, cancel_record, refused_start};
+use domain::statement::ink::Ink;
+use pgproto::backend::encode;
+use pgproto::startup::ProtocolVersion;
+use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+pub use process::run;
+
+use crate::causes;
+use crate::clock::now;
+use crate::config::{Config, Database};
+use crate::entropy;
+use crate::idp::IdpClient;
+use crate::proxy::cancel::{CancelRegistry, Cancellable, Registered};
+use crate::proxy::front::Front;
+use crate::proxy::listen::Port;
+use crate::proxy::login::{self, Stop};
+use crate::proxy::pace::Pace;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::relay::{Bounds, Drain, Relay};
+use crate::proxy::request::{NEWEST_MINOR, Request};
+use crate::proxy::route::{self, Route};
+use crate::proxy::startup::{self, Opening, Packet};
+use crate::proxy::stream::Stream;
+use crate::proxy::tally::{Place, Tallies};
+use crate::proxy::upstream::{self, Upstream};
+use crate::trail::journal::Journal;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    config: Config,
+    /// The role mappings of each database, in the order of the configuration.
+    mappings: Vec<Vec<RoleMapping>>,
+    node: Arc<str>,
+    journal: Journal,
+    idp: IdpClient,
+    cancels: CancelRegistry,
+    tallies: Tallies,
+    pace: Pace,
+    tls: RwLock<Arc<ServerConfig>>,
+    drain: watch::Receiver<Drain>,
+}
+
+/// A session that may be relayed.
+struct Admitted<'a> {
+    bound: Bound,
+    upstream: Upstream,
+    registered: Registered,
+    database: &'a Database,
+    /// Her place among the sessions that a person may have.
+    place: Place<String>,
+}
+
+/// Serves one connection from its first byte to its end.
+pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAddr, port: &Port) {
+    let Some(place) = proxy.tallies.connection(peer.ip().to_canonical()) else { return };
+    let mut drain = proxy.drain.clone();
+    let opened = tokio::select! {
+        opened = startup::open(stream, proxy.tls()) => opened,
+        // Nobody is told who has asked for nothing yet.
+        _ = drain.wait_for(|drain| *drain != Drain::No) => return,
+    };
+    match opened {
+        Ok(Opening::Cancel { stream, pid, secret }) => cancel(proxy, stream, peer, pid, &secret).await,
+        Ok(Opening::Session(stream, packet)) => {
+            let mut front = Front::new(stream, peer);
+            match Box::pin(admit(proxy, &mut front, &packet, port, !place.is_beyond())).await {
+                Ok(admitted) => relay(proxy, front, admitted).await,
+                Err(Stop::Refused(refusal)) => front.refuse(&refusal).await,
+                Err(Stop::Gone) => {}
+            }
+        }
+        Err(startup::Error::Packet(error, Some(stream))) => {
+            Front::new(*stream, peer).refuse(&Refusal::Malformed(error)).await;
+        }
+        Err(error) => tracing::debug!(%peer, %error, "a connection came to nothing"),
+    }
+}
+
+/// From the start-up packet to a session in the database, step by step.
+async fn admit<'a>(
+    proxy: &'a Proxy,
+    front: &mut Front,
+    packet: &Packet,
+    port: &Port,
+    has_place: bool,
+) -> Result<Admitted<'a>, Stop> {
+    let client = proxy.client(front, packet);
+    let refused = |refusal: Refusal| proxy.refused(&client, packet, refusal);
+    if client.tls.is_none() && !proxy.allows_plaintext(front.peer()) {
+        return Err(refused(Refusal::TlsRequired));
+    }
+    if !has_place {
+        return Err(refused(Refusal::TooMany("connections")));
+    }
+    let request = Request::read(packet).map_err(|error| refused(Refusal::Request(error)))?;
+    negotiate(front, &request).await?;
+    let login = proxy.login(&request).map_err(|refusal| refused(*refusal))?;
+    let sign_in = proxy.tallies.sign_in(login.as_str(), front.peer().ip().to_canonical());
+    let _sign_in = sign_in.ok_or_else(|| refused(Refusal::TooMany("sign-ins under way")))?;
+    let session = Session::new(proxy.ink(), client.clone(), login, request.database.clone());
+    let session = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone()).await?;
+
+    let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
+    let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };
+    let session = proxy.authorize(session, &route, &request).await?;
+    proxy.connect(session, &route, request).await
+}
+
+/// Tells the client its server's settings, then carries frames both ways until the end.
+async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
+    let Admitted { mut bound, upstream, registered, database, place: _place } = admitted;
+    if front.say(&welcome(&upstream, &registered)).await.is_err() {
+        return proxy.journal.note(bound.conversation.end("the client went away", now()));
+    }
+    let (role, login) = (bound.permit().role().to_owned(), bound.identity().login().to_owned());
+    tracing::info!(%login, %role, database = %database.name, peer = %front.peer(), "session begins");
+    let bounds =
+        Bounds { until: tokio::time::Instant::now() + proxy.config.session.max_age, drain: proxy.drain.clone() };
+    let relay = Relay {
+        client: front.into_stream(),
+        server: upstream.stream,
+        leftover: upstream.leftover,
+        conversation: bound.conversation,
+        journal: &proxy.journal,
+        cancel: upstream.cancel,
+        bounds,
+        database: &database.name,
+    };
+    let ended = relay.run().await;
+    tracing::info!(%login, %role, database = %database.name, reason = %ended.reason(), "session ends");
+}
+
+/// Carries out a cancel request, once it is recorded.
+async fn cancel(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, secret: &[u8]) {
+    let address = peer.ip().to_canonical();
+    // An address that guesses is not listened to for the rest of the second; each try is on record all the same.
+    let is_heard = proxy.pace.allows(address, Instant::now());
+    let found = if is_heard { proxy.cancels.find(pid, secret) } else { None };
+    let client = Client { address: peer, program: None, tls: stream.tls_version(), login: String::new() };
+    let session = found.as_ref().map(|found| found.session);
+    let batch = cancel_record(&mut proxy.ink(), &client, session, pid, now());
+    match found {
+        None => {
+            proxy.pace.guessed(address, Instant::now());
+            proxy.journal.note(batch);
+        }
+        Some(found) => {
+            if let Ok(target) = proxy.journal.append(Unrecorded::new(batch, found.target)).await
+                && let Err(error) = target.cancel().await
+            {
+                tracing::warn!(login = %found.login, database = %found.database, error = %causes::line(&error), "cancel failed");
+            }
+        }
+    }
+    // As PostgreSQL: no answer, but closed in order (a client on TLS waits for close_notify).
+    let _ = stream.shutdown().await;
+}
+
+impl Proxy {
+    fn ink(&self) -> Ink {
+        Ink::new(Arc::clone(&self.node), entropy::seed(), now())
+    }
+
+    fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn allows_plaintext(&self, peer: SocketAddr) -> bool {
+        let address = peer.ip().to_canonical();
+        self.config.server.allow_plaintext.iter().any(|network| network.contains(&address))
+    }
+
+    /// The other end, as its start-up packet shows it.
+    fn client(&self, front: &Front, packet: &Packet) -> Client {
+        let said = |name: &str| packet.last(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        Client {
+            address: front.peer(),
+            program: said("application_name"),
+            tls: front.tls_version(),
+            login: said("user").unwrap_or_default(),
+        }
+    }
+
+    /// Records that a client is refused before it is anybody. Nothing waits for such a record, and a flood of strangers
+    /// costs no syncs.
+    fn refused(&self, client: &Client, packet: &Packet, refusal: Refusal) -> Stop {
+        let database = packet.last("database").map(String::from_utf8_lossy);
+        let batch = refused_start(&mut self.ink(), client, database.as_deref(), refusal.reason(), now());
+        self.journal.note(batch);
+        Stop::Refused(refusal)
+    }
+
+    /// Who wants to connect, and can she be asked to sign in here?
+    fn login(&self, request: &Request) -> Result<Login, Box<Refusal>> {
+        if let Some((_, key)) = request.user.split_once('/') {
+            return Err(Box::new(Refusal::Key(key.to_owned())));
+        }
+        let domain = self.config.server.default_domain.as_deref();
+        let login =
+            Login::parse(&request.user, domain).map_err(|error| Refusal::Login(error, domain.map(str::to_owned)))?;
+        let prompts = &self.config.session.prompting_programs;
+        if !request.program.as_ref().is_some_and(|program| prompts.contains(program)) {
+            let public_url = self.config.server.public_url.trim_end_matches('/').to_owned();
+            return Err(Box::new(Refusal::CannotPrompt { login: login.to_string(), public_url }));
+        }
+        Ok(login)
+    }
+
+    fn databases<'a>(&'a self, port: &Port) -> impl Iterator<Item = (usize, &'a Database)> + Clone {
+        port.databases.iter().filter_map(|index| Some((*index, self.config.databases.get(*index)?)))
+    }
+
+    fn route(&self, port: &Port, server_name: Option<&str>, asked: &str) -> Option<Route<'_>> {
+        route::find(self.databases(port), server_name, asked)
+    }
+
+    /// Tells a person, now that she is known, what she may reach instead.
+    async fn unknown_database(&self, mut session: Session<Identified>, port: &Port, request: &Request) -> Stop {
+        let groups = session.identity().groups();
+        let reachable = |(index, _): &(usize, &Database)| {
+            self.mappings.get(*index).is_some_and(|mappings| mappings.iter().any(|m| m.matching(groups).is_some()))
+        };
+        let names = self.databases(port).filter(reachable).map(|(_, database)| database.name.clone()).collect();
+        let refusal = Refusal::UnknownDatabase(request.database.clone(), names);
+        let recorded = session.not_offered("database is not served here", refusal, now());
+        Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal))
+    }
+
+    async fn authorize(
+        &self,
+        mut session: Session<Identified>,
+        route: &Route<'_>,
+        request: &Request,
+    ) -> Result<Session<Authorized>, Stop> {
+        let database = route.database.name.clone();
+        if request.replication.is_some() && !route.database.replication {
+            let recorded = session.not_offered("replication is not allowed", Refusal::Replication(database), now());
+            return Err(Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal)));
+        }
+        let login = session.identity().login().to_owned();
+        let id = session.ink().id(now()).to_string();
+        let mappings = self.mappings.get(route.index).map(Vec::as_slice).unwrap_or_default();
+        let resource = Resource { name: &database, mappings };
+        let authorized = session.authorize(&resource, request.role.as_deref(), &id, now());
+        match self.journal.append(authorized).await.map_err(|_| Refusal::Journal)? {
+            Ok(session) => Ok(session),
+            Err(denial) => Err(Refusal::Denied { database, login, denial, request: id }.into()),
+        }
+    }
+
+    async fn connect<'a>(
+        &self,
+        mut session: Session<Authorized>,
+        route: &Route<'a>,
+        request: Request,
+    ) -> Result<Admitted<'a>, Stop> {
+        let database = route.database;
+        let login = session.identity().login().to_owned();
+        let role = session.permit().role().to_owned();
+        let identity = session.identity();
+        let Some(place) = self.tallies.session(identity.issuer(), identity.subject()) else {
+            let recorded = session.end("too many sessions", Refusal::TooMany("sessions of one person"), now());
+            return Err(Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal)));
+        };
+        let password = database.roles.get(session.permit().mapping()).and_then(|role| role.password.as_ref());
+        let mut parameters = request.parameters;
+        parameters.push(("application_name".to_owned(), label(&login, request.program.as_deref())));
+        parameters.push(("safe_boundary.login".to_owned(), login.clone()));
+        let replication = request.replication.is_some();
+        parameters.extend(request.replication.map(|kind| ("replication".to_owned(), kind)));
+        let wanted =
+            upstream::Request { role: &role, password, database: &route.dbname, parameters: &parameters, replication };
+        let upstream = match upstream::connect(&database.upstream, &wanted).await {
+            Ok(upstream) => upstream,
+            Err(error) => {
+                tracing::warn!(%login, %role, database = %database.name, error = %causes::line(&error), "cannot connect");
+                let refusal = Refusal::Upstream(database.name.clone(), error.client_reason());
+                let recorded = session.end(&causes::line(&error), refusal, now());
+                return Err(Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal)));
+            }
+        };
+        let cancellable = Cancellable {
+            session: session.ink().session(),
+            login,
+            database: database.name.clone(),
+            target: upstream.cancel.clone(),
+        };
+        let registered = self.cancels.register(upstream.pid_shown, request.minor >= NEWEST_MINOR, cancellable);
+        let bound = session.bind(&upstream, self.config.audit.parameters);
+        Ok(Admitted { bound, upstream, registered, database, place })
+    }
+}
+
+/// NegotiateProtocolVersion, where it must be said: at once, never later.
+async fn negotiate(front: &mut Front, request: &Request) -> Result<(), Stop> {
+    let Some(unknown) = &request.negotiation else { return Ok(()) };
+    let unknown: Vec<&[u8]> = unknown.iter().map(Vec::as_slice).collect();
+    let mut bytes = Vec::new();
+    let version = ProtocolVersion { major: 3, minor: request.minor };
+    encode::negotiate_protocol_version(&mut bytes, version, &unknown).map_err(|_| Stop::Gone)?;
+    front.send(&bytes).await.map_err(|_| Stop::Gone)
+}
+
+/// What a client hears before its first statement: settings, notices, its cancel key, ready.
+fn welcome(upstream: &Upstream, registered: &Registered) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in &upstream.parameters {
+        let written = encode::parameter_status(&mut bytes, name.as_bytes(), value.as_bytes());
+        debug_assert!(written.is_ok(), "it came out of such a message");
+    }
+    let written = encode::backend_key_data(&mut bytes, registered.key().pid, &registered.key().secret);
+    debug_assert!(written.is_ok(), "the secret is 4 or 32 bytes long");
+    bytes.extend(upstream.notices.iter().flatten());
+    encode::ready_for_query(&mut bytes, upstream.status);
+    bytes
+}
+
+/// `application_name` upstream: the login first, so that the human shows in PostgreSQL's own views.
+fn label(login: &str, program: Option<&str>) -> String {
+    /// `NAMEDATALEN - 1`: PostgreSQL would cut it there, perhaps in the middle of a letter.
+    const LABEL_BYTES_MAX: usize = 63;
+    let label = program.map_or_else(|| login.to_owned(), |program| format!("{login} {program}"));
+    let end = label.floor_char_boundary(LABEL_BYTES_MAX);
+    label.get(..end).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,198 @@
+//! Starting and stopping the process that serves.
+//!
+//! Promises: it says `ready` only when it takes connections; on SIGTERM running transactions may end within the drain
+//! time; the journal is closed last.
+//! Deliberately not here: what happens to a connection.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use domain::audit::id::IdSource;
+use domain::policy::role_mapping::RoleMapping;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::{Proxy, connection};
+use crate::cli::exit::{Exit, Failure};
+use crate::config::{Config, Database};
+use crate::entropy;
+use crate::idp::IdpClient;
+use crate::proxy::cancel::CancelRegistry;
+use crate::proxy::listen::{self, Arrival, Port, Workers};
+use crate::proxy::pace::Pace;
+use crate::proxy::relay::Drain;
+use crate::proxy::tally::Tallies;
+use crate::proxy::tls;
+use crate::trail::journal::{self, Journal};
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
+
+/// How long sessions have for their last words once the drain time is over.
+const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// Serves until a signal says stop.
+///
+/// # Errors
+/// When it cannot begin: a listener, the certificate, the journal, the IdP's settings.
+pub fn run(config: Config) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(running)?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<Exit, Failure> {
+    // Signals first: one that comes while we begin must not be lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(running)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(running)?;
+    let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
+    let drain_time = config.server.drain;
+    let (drain, draining) = watch::channel(Drain::No);
+    let listeners = bind(&config)?;
+    let journal = open_journal(&config)?;
+    let proxy = Arc::new(proxy(config, journal.clone(), draining)?);
+
+    let (alive, mut all_gone) = mpsc::channel::<()>(1);
+    let workers = {
+        let proxy = Arc::clone(&proxy);
+        let serve = move |arrival: Arrival| one(Arc::clone(&proxy), arrival, alive.clone());
+        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Arc::new(Workers::start(count, serve).map_err(running)?)
+    };
+    let mut tasks = JoinSet::new();
+    for (listener, port) in listeners {
+        let workers = Arc::clone(&workers);
+        tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
+    }
+    tasks.spawn(watch_certificate(Arc::clone(&proxy), cert, key));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), epoch = journal.epoch(), "ready");
+    // Not under systemd: nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(within_s = drain_time.as_secs(), "draining");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tasks.shutdown().await;
+    drop(workers);
+    let _ = drain.send(Drain::Gently);
+    if tokio::time::timeout(drain_time, all_gone.recv()).await.is_err() {
+        let _ = drain.send(Drain::Now);
+        let _ = tokio::time::timeout(LAST_WORDS, all_gone.recv()).await;
+    }
+    journal.close();
+    tracing::info!("stopped");
+    Ok(Exit::Fine)
+}
+
+/// One connection on its worker; `_alive` is let go when it is over.
+async fn one(proxy: Arc<Proxy>, arrival: Arrival, _alive: mpsc::Sender<()>) {
+    match arrival.into_stream() {
+        Ok((stream, peer, port)) => connection(&proxy, stream, peer, &port).await,
+        Err(error) => tracing::debug!(%error, "a connection broke at once"),
+    }
+}
+
+/// One listener for each address, with all databases that name it.
+fn bind(config: &Config) -> Result<Vec<(TcpListener, Arc<Port>)>, Failure> {
+    let mut ports: Vec<Port> = Vec::new();
+    for (index, database) in config.databases.iter().enumerate() {
+        match ports.iter_mut().find(|port| port.address == database.listen) {
+            Some(port) => port.databases.push(index),
+            None => ports.push(Port { address: database.listen, databases: vec![index] }),
+        }
+    }
+    let mut listeners = Vec::new();
+    for port in ports {
+        let failed = |source| Failure::Running(Box::new(BindError { address: port.address, source }));
+        let listener = listen::bind(port.address).map_err(failed)?;
+        let address = listener.local_addr().map_err(running)?;
+        let names: Vec<_> = port.databases.iter().filter_map(|index| config.databases.get(*index)).collect();
+        let names = names.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(",");
+        tracing::info!(%address, databases = names, "listening");
+        listeners.push((listener, Arc::new(port)));
+    }
+    Ok(listeners)
+}
+
+/// A listener's address cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+struct BindError {
+    address: std::net::SocketAddr,
+    source: io::Error,
+}
+
+fn open_journal(config: &Config) -> Result<Journal, Failure> {
+    let mut options = journal::Options::new(config.server.node.clone());
+    options.segment_bytes = config.audit.segment_bytes;
+    let (journal, recovery) = Journal::open(&config.audit.dir, options, IdSource::new(entropy::seed()))
+        .map_err(|error| Failure::Running(Box::new(error)))?;
+    if let Some(torn) = &recovery.torn {
+        tracing::warn!(index = torn.index, bytes = torn.bytes, file = %torn.file.display(), "the journal's torn tail was put aside");
+    }
+    Ok(journal)
+}
+
+fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Result<Proxy, Failure> {
+    let tls = tls::server_config(&config.server.tls_cert, &config.server.tls_key)
+        .map_err(|error| Failure::Usage(Box::new(error)))?;
+    let idp = IdpClient::new(&config.idp).map_err(|error| Failure::Usage(Box::new(error)))?;
+    let mappings = config.databases.iter().map(|database| mappings(database, &config.groups)).collect();
+    Ok(Proxy {
+        mappings,
+        node: config.server.node.as_str().into(),
+        journal,
+        idp,
+        cancels: CancelRegistry::default(),
+        tallies: Tallies::new(&config.limits),
+        pace: Pace::new(Instant::now()),
+        tls: RwLock::new(tls),
+        drain,
+        config,
+    })
+}
+
+/// Role mappings with the groups' readable names.
+fn mappings(database: &Database, names: &[(String, String)]) -> Vec<RoleMapping> {
+    let readable = |group: &String| {
+        names.iter().find(|(_, id)| id == group).map_or_else(|| group.clone(), |(name, _)| name.clone())
+    };
+    let mapping = |role: &crate::config::Role| RoleMapping {
+        role: role.role.clone(),
+        groups: role.groups.clone(),
+        group_names: role.groups.iter().map(readable).collect(),
+    };
+    database.roles.iter().map(mapping).collect()
+}
+
+/// Takes a new certificate when its files change; running sessions keep theirs. A bad one changes nothing.
+async fn watch_certificate(proxy: Arc<Proxy>, cert: std::path::PathBuf, key: std::path::PathBuf) {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let look = || -> (Option<SystemTime>, Option<SystemTime>) { (changed(&cert), changed(&key)) };
+    let mut known = look();
+    loop {
+        tokio::time::sleep(CERTIFICATE_LOOK).await;
+        let seen = look();
+        if seen == known {
+            continue;
+        }
+        known = seen;
+        match tls::server_config(&cert, &key) {
+            Ok(config) => {
+                *proxy.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+                tracing::info!(cert = %cert.display(), "the certificate was read again");
+            }
+            Err(error) => tracing::error!(%error, "the new certificate cannot be used; the old one stays"),
+        }
+    }
+}
+
+fn running(error: io::Error) -> Failure {
+    Failure::Running(Box::new(error))
+}
