@@ -1,0 +1,241 @@
+//! Do the records say what a real PostgreSQL ran? Random pipelines, cut and delayed at random, against PostgreSQL 15.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has to stop, also in its support"
+)]
+
+#[path = "support/conversation/mod.rs"]
+mod conversation;
+#[allow(dead_code, reason = "the server is all that is needed of it here")]
+#[path = "support/upstream/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+
+use conversation::proxied::{Proxied, Result, directly};
+use conversation::script::{Dice, Script, Spice};
+use conversation::values;
+use domain::audit::record::Parameters;
+use domain::statement::params;
+use pgproto::frontend::Bind;
+use serde_json::Value;
+use support::postgres::Postgres;
+
+/// What the server said that ends a statement, or shows which one ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Event {
+    Parsed,
+    Row(String),
+    Complete(String),
+    Empty,
+    Suspended,
+    Called,
+    Error(String),
+}
+
+fn events(mut raw: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    while let Some((frame, rest)) = pgproto::frame::split(raw).unwrap() {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_matches(['\0', '\n']).to_owned();
+        let body = frame.body();
+        match frame.tag() {
+            b'1' => events.push(Event::Parsed),
+            b'D' => events.push(Event::Row(text(&body[6..]))),
+            b'd' => events.push(Event::Row(text(body))),
+            b'C' => events.push(Event::Complete(text(body))),
+            b'I' => events.push(Event::Empty),
+            b's' => events.push(Event::Suspended),
+            b'V' => events.push(Event::Called),
+            b'E' => {
+                let message = body.split(|byte| *byte == 0).find(|field| field.first() == Some(&b'M')).unwrap();
+                events.push(Event::Error(text(&message[1..])));
+            }
+            _ => {}
+        }
+        raw = rest;
+    }
+    events
+}
+
+/// All that a record of a statement says, with the outcomes that name it.
+fn statements(records: &[Value]) -> Vec<(&Value, Vec<Vec<Value>>)> {
+    let mut outcomes: HashMap<&str, Vec<Vec<Value>>> = HashMap::new();
+    let mut seen = Vec::new();
+    for record in records {
+        if record["kind"] == "outcome" {
+            let of = record["of"].as_str().unwrap();
+            assert!(seen.contains(&of), "an outcome before its record: {record}");
+            let list = record["outcome"].as_array().cloned().unwrap_or_else(|| vec![record["outcome"].clone()]);
+            outcomes.entry(of).or_default().push(list);
+        } else if record["kind"] == "statement" {
+            seen.push(record["id"].as_str().unwrap());
+        }
+    }
+    let statements = records.iter().filter(|record| record["kind"] == "statement");
+    let all: Vec<_> = statements
+        .map(|record| (record, outcomes.remove(record["id"].as_str().unwrap()).unwrap_or_default()))
+        .collect();
+    assert!(outcomes.is_empty(), "outcomes of nothing: {outcomes:?}");
+    all
+}
+
+/// Takes events in order; errors that no record can have (Bind, Describe, Close, a commit) are passed over.
+struct Told {
+    events: std::vec::IntoIter<Event>,
+    passed_over: usize,
+}
+
+impl Told {
+    /// The rows before the end of a statement, and that end.
+    fn until_end(&mut self, wanted: &Event) -> (Vec<String>, Option<Event>) {
+        let mut rows = Vec::new();
+        for event in self.events.by_ref() {
+            match event {
+                Event::Row(row) => rows.push(row),
+                Event::Error(_) if event != *wanted => self.passed_over += 1,
+                event => return (rows, Some(event)),
+            }
+        }
+        (rows, None)
+    }
+}
+
+fn compare(result: &Result, hidden: bool) -> std::result::Result<(), String> {
+    let mut told = Told { events: events(&result.server).into_iter(), passed_over: 0 };
+    let mut failed_commits = 0;
+    for (record, outcomes) in statements(&result.records) {
+        let statement = &record["statement"];
+        let protocol = statement["protocol"].as_str().unwrap();
+        if protocol == "copy" {
+            if !outcomes.is_empty() {
+                return Err(format!("an outcome of a COPY's data: {record}"));
+            }
+            continue;
+        }
+        match outcomes.get(1..) {
+            Some([]) => {}
+            Some([second]) if second[0]["result"] == "error" && protocol == "execute" => failed_commits += 1,
+            _ => return Err(format!("outcomes {outcomes:?} of {record}")),
+        }
+        for outcome in &outcomes[0] {
+            let said = |field: &str| outcome[field].as_str().unwrap_or_default().to_owned();
+            let wanted = match (said("result").as_str(), protocol) {
+                ("skipped", _) => continue,
+                ("suspended", _) => Event::Suspended,
+                ("error", _) => Event::Error(said("message")),
+                ("ok", "parse") => Event::Parsed,
+                ("ok", "function") => Event::Called,
+                ("ok", _) if outcome.get("tag").is_none() => Event::Empty,
+                ("ok", _) => Event::Complete(said("tag")),
+                (other, _) => return Err(format!("result {other} of {record}")),
+            };
+            let (rows, came) = told.until_end(&wanted);
+            if came.as_ref() != Some(&wanted) {
+                return Err(format!("{record}\n  says {wanted:?}, the server said {came:?}"));
+            }
+            let shown = |mark: &String| statement["text"].as_str().is_some_and(|text| text.contains(mark.as_str()));
+            let hedged = hidden && matches!(statement["resolution"].as_str(), Some("uncertain" | "unknown"));
+            if protocol != "function" && !rows.iter().all(shown) && !hedged {
+                return Err(format!("{record}\n  ran as {rows:?}"));
+            }
+            if statement["resolution"] == "unknown" && wanted != Event::Error(said("message")) && !hidden {
+                return Err(format!("{record}\n  ran as {wanted:?}"));
+            }
+        }
+    }
+    let rest: Vec<Event> = told.events.filter(|event| !matches!(event, Event::Error(_))).collect();
+    if !rest.is_empty() {
+        return Err(format!("the server said {rest:?}, and no record does"));
+    }
+    if failed_commits > told.passed_over {
+        return Err(format!("{failed_commits} failed commits, {} errors left", told.passed_over));
+    }
+    Ok(())
+}
+
+/// What the records say, without what differs from run to run: ids, and whether data still went up to a COPY that had
+/// failed already.
+fn content(result: &Result) -> Vec<String> {
+    let statements =
+        statements(&result.records).into_iter().filter(|(record, _)| record["statement"]["protocol"] != "copy");
+    statements.map(|(record, outcomes)| format!("{} {outcomes:?}", record["statement"])).collect()
+}
+
+/// What the client got, without the numbers that calls return: new large objects have new ones.
+fn without_results(mut raw: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut messages = Vec::new();
+    while let Some((frame, rest)) = pgproto::frame::split(raw).unwrap() {
+        messages.push((frame.tag(), if frame.tag() == b'V' { &b""[..] } else { frame.body() }));
+        raw = rest;
+    }
+    messages
+}
+
+/// How many pipelines of each kind; `CONVERSATION_SEED` runs one, `CONVERSATION_PIPELINES` more.
+fn seeds(many: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    number("CONVERSATION_SEED").map_or(0..number("CONVERSATION_PIPELINES").unwrap_or(many), |seed| seed..seed + 1)
+}
+
+fn run(server: &Postgres, seed: u64, spice: Spice, refuses: bool) -> std::result::Result<(), String> {
+    let script = Script::random(seed, spice);
+    let told = |what: String| format!("seed {seed}: {what}\n{}", script.story.join("\n"));
+    let result = Proxied::new(server.port, seed, &script.bytes, refuses).run().map_err(told)?;
+    compare(&result, spice.hidden).map_err(told)?;
+    let is_plain = result.refused == 0 && !spice.early_sync;
+    if !is_plain {
+        return Ok(());
+    }
+    let again = Proxied::new(server.port, !seed, &script.bytes, false).run().map_err(told)?;
+    if content(&again) != content(&result) {
+        return Err(told("the records say something else when the bytes come in other pieces".to_owned()));
+    }
+    if without_results(&result.client) != without_results(&directly(server.port, &script.bytes)) {
+        return Err(told("the server says something else when nobody stands between".to_owned()));
+    }
+    Ok(())
+}
+
+#[test]
+fn records_say_what_the_server_ran() {
+    let server = Postgres::start(None);
+    let kinds =
+        [(false, false, false, 200), (true, false, false, 80), (false, true, false, 60), (false, false, true, 120)];
+    let mut wrong = Vec::new();
+    for (hidden, early_sync, refuses, many) in kinds {
+        for seed in seeds(many) {
+            wrong.extend(run(&server, seed, Spice { hidden, early_sync }, refuses).err());
+            assert!(wrong.len() < 3, "{}", wrong.join("\n\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn binary_parameters_read_as_the_server_prints_them() {
+    let server = Postgres::start(None);
+    let mut wrong = Vec::new();
+    for (oid, name, element) in values::TYPES {
+        let mut dice = Dice::new(u64::from(oid));
+        for _ in 0..4 {
+            let sent: Vec<Vec<u8>> = (0..500).map(|_| values::value(&mut dice, oid, element)).collect();
+            let printed = values::printed(server.port, name, &sent);
+            let body = values::bind(&sent);
+            let types = vec![oid; sent.len()];
+            let json = params::encode(&Bind::parse(&body).unwrap(), &types, Parameters::Full).unwrap();
+            let recorded: Vec<Value> = serde_json::from_slice(&json).unwrap();
+            assert_eq!((recorded.len(), printed.len()), (sent.len(), sent.len()));
+            for ((recorded, printed), sent) in recorded.iter().zip(&printed).zip(&sent) {
+                if recorded["value"] != *printed.as_str() {
+                    wrong.push(format!("{name} {sent:02x?}: {recorded}, the server prints {printed:?}"));
+                }
+            }
+        }
+    }
+    let many = wrong.len();
+    wrong.truncate(60);
+    assert!(wrong.is_empty(), "{many} differ:\n{}", wrong.join("\n"));
+}

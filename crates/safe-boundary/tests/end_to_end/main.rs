@@ -1,0 +1,22 @@
+//! The whole proxy between real clients, a real PostgreSQL and a certified identity provider, by topic.
+//!
+//! Promises: each test has a stage of its own (database, provider, proxy, folder) and leaves nothing behind; nothing
+//! waits for time to pass, only for something to happen.
+//! Deliberately not here: an identity provider that lies, and upstreams that do (`idp.rs`, `upstream.rs`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on panics"
+)]
+
+mod support;
+
+mod clients;
+mod completeness;
+mod kill;
+mod login;
+mod relay;

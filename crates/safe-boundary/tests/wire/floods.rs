@@ -1,0 +1,147 @@
+//! Many who have not signed in.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::peer::{Peer, SSL_REQUEST, V3_0, cancel as cancel_request, psql};
+use super::support::process::PATIENCE;
+use super::support::proxy::Settings;
+use super::support::wire::{fields, query, results, values};
+use super::support::{ALICE, BOB, Stage};
+
+/// What the TLS state and the pending sign-in of one stranger may take, in KiB.
+const STRANGER_KIB: u64 = 128;
+
+/// 200 strangers, each with a start-up packet and then a megabyte of junk that nobody has asked for.
+#[test]
+fn a6_floods_before_the_sign_in_are_bounded() {
+    let stage = Stage::start();
+    let mut honest = Peer::signed_in(&stage, ALICE);
+    Peer::signed_in(&stage, BOB);
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    let junk = vec![b'Q'; 1 << 20];
+    thread::scope(|scope| {
+        for half in 0..2 {
+            let (stage, junk) = (&stage, &junk);
+            scope.spawn(move || {
+                let mut peers: Vec<_> = (0..100).filter_map(|_| stranger(stage)).collect();
+                for (at, peer) in peers.iter_mut().enumerate() {
+                    let _ = peer.try_write(&psql(V3_0, &format!("stranger{half}{at}@example.com"), &[]));
+                }
+                for peer in &mut peers {
+                    let _ = peer.try_write(junk);
+                }
+                for peer in &mut peers {
+                    peer.until_end();
+                }
+            });
+        }
+        for round in 0..50 {
+            honest.write(&query(&format!("select {round}")));
+            assert_eq!(values(&honest.ready()), [round.to_string()]);
+        }
+    });
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < 200 * STRANGER_KIB, "memory grew by {grown} KiB");
+    let mut after = Peer::signed_in(&stage, BOB);
+    after.write(&query("select 'in'"));
+    assert_eq!(values(&after.ready()), ["in"]);
+}
+
+/// A connection with TLS, if there is room for it.
+fn stranger(stage: &Stage) -> Option<Peer> {
+    let mut peer = Peer::plain(stage.proxy.address);
+    peer.try_write(&SSL_REQUEST).ok()?;
+    (!peer.has_ended_after(PATIENCE)).then(|| peer.encrypted(stage, &[]))
+}
+
+/// Nobody waits in a queue without end: one login has ten prompts at once, one address a hundred.
+#[test]
+fn a6_pending_sign_ins_are_capped() {
+    let stage = Stage::start();
+    let prompted = |login: &str| {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, login, &[]));
+        loop {
+            match peer.message() {
+                ('N', _) => return Ok(peer),
+                ('E', body) => return Err(fields(&body)[&'C'].clone()),
+                _ => {}
+            }
+        }
+    };
+    let mut waiting: Vec<_> = (0..10).map(|_| prompted(ALICE).unwrap()).collect();
+    assert_eq!(prompted("ALICE@example.com").err().as_deref(), Some("53300"));
+    for number in 0..90 {
+        waiting.push(prompted(&format!("person{}@example.com", number / 9)).unwrap());
+    }
+    assert_eq!(prompted(BOB).err().as_deref(), Some("53300"));
+    drop(waiting);
+    // Who goes away makes room.
+    while prompted(BOB).is_err() {}
+}
+
+/// Connections beyond the bound of an address are told so; those far beyond it are not even kept.
+#[test]
+fn d3_connections_of_one_address_are_capped() {
+    let settings = Settings { server: "[limits]\nper_address = 3", ..Settings::default() };
+    let stage = Stage::with(&settings);
+    let mut sessions: Vec<_> = (0..3).map(|_| Peer::signed_in(&stage, ALICE)).collect();
+    let mut fourth = Peer::tls(&stage);
+    fourth.write(&psql(V3_0, ALICE, &[]));
+    let (code, _, tags) = fourth.refused();
+    assert_eq!((code.as_str(), tags.as_str()), ("53300", "RE"));
+    // A cancel still finds its way.
+    let victim = &mut sessions[0];
+    victim.write(&query("select pg_sleep(60)"));
+    let mut cancel = Peer::plain(stage.proxy.address);
+    cancel.write(&cancel_request(&victim.key));
+    assert_eq!(cancel.until_end(), b"");
+    assert_eq!(results(&victim.ready()), ["57014"]);
+    let begun = Instant::now();
+    let mut idle: Vec<_> = (0..300).map(|_| Peer::plain(stage.proxy.address)).collect();
+    let dropped =
+        idle.iter_mut().rev().take(200).filter_map(|peer| peer.has_ended_after(PATIENCE).then_some(())).count();
+    assert_eq!(dropped, 200);
+    assert!(begun.elapsed() < Duration::from_secs(10), "strangers are kept without a bound");
+}
+
+/// No descriptors are left: sessions go on, nothing spins, and when strangers go all is as before.
+#[test]
+fn d2_without_descriptors_sessions_go_on() {
+    let stage = Stage::start();
+    let proxy = started_by_this_thread("safe-boundary");
+    let mut honest = Peer::signed_in(&stage, ALICE);
+    let open = fs::read_dir(format!("/proc/{proxy}/fd")).unwrap().count();
+    let limit = |count: usize| {
+        let count = format!("--nofile={count}:4096");
+        assert!(Command::new("prlimit").args(["--pid", &proxy.to_string(), &count]).status().unwrap().success());
+    };
+    limit(open + 10);
+    let strangers: Vec<_> = (0..100).map(|_| Peer::plain(stage.proxy.address)).collect();
+    let before = processor_ticks(proxy);
+    honest.write(&query("select pg_sleep(3)"));
+    assert_eq!(results(&honest.ready()), ["SELECT 1"]);
+    let spent = processor_ticks(proxy) - before;
+    assert!(spent < 50, "{spent} hundredths of a second spent on nothing");
+    drop(strangers);
+    honest.write(&query("select 'on'"));
+    assert_eq!(values(&honest.ready()), ["on"]);
+    Peer::signed_in(&stage, BOB);
+}
+
+fn started_by_this_thread(program: &str) -> u32 {
+    let children = fs::read_to_string("/proc/thread-self/children").unwrap();
+    let is_wanted = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with(program));
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).find(is_wanted).expect("a child of that name")
+}
+
+/// Time that a process has spent on the processor, in hundredths of a second.
+fn processor_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}

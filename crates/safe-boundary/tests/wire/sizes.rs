@@ -1,0 +1,99 @@
+//! Large statements, large parameters, large results: constant memory, and nothing is lost.
+
+use sha2::{Digest as _, Sha256};
+
+use super::peer::Peer;
+use super::support::proxy::Settings;
+use super::support::wire::{execute, frame, parse, query, results, sync, values};
+use super::support::{ALICE, Stage};
+
+const HUNDRED_MB: usize = 100_000_000;
+
+fn quiet_server() -> Stage {
+    Stage::with(&Settings { log_statements: "none", ..Settings::default() })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a22_a_statement_of_a_hundred_megabytes() {
+    let stage = quiet_server();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    let text = format!("select length('{}')", "a".repeat(HUNDRED_MB));
+    let parsed = [parse("", &text), frame('B', &[0, 0, 0, 0, 0, 0, 0, 0]), execute(0), sync()].concat();
+    let simple = query(&text);
+    for frames in [&simple, &parsed] {
+        stage.proxy.reset_peak_memory();
+        let before = stage.proxy.peak_memory_kib();
+        peer.write(frames);
+        assert_eq!(values(&peer.ready()), [HUNDRED_MB.to_string()]);
+        let grown = stage.proxy.peak_memory_kib() - before;
+        assert!(grown < 8 << 10, "memory grew by {grown} KiB");
+    }
+    let record = stage.wait_for_record(|record| record.protocol() == "simple");
+    let sha256 = hex(&Sha256::digest(&text));
+    assert_eq!(record.0["statement"]["text"]["sha256"], sha256);
+    assert_eq!(record.text(stage.folder()).map(|text| hex(&Sha256::digest(text))), Some(sha256));
+    stage.verify_trail();
+}
+
+#[test]
+fn a22_a_parameter_of_a_hundred_megabytes() {
+    let stage = quiet_server();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    let value = vec![b'p'; HUNDRED_MB];
+    let length = u32::try_from(HUNDRED_MB).unwrap().to_be_bytes();
+    let bind = frame('B', &[&[0, 0, 0, 0, 0, 1][..], &length, &value, &[0, 0]].concat());
+    let frames = [parse("", "select length($1::text)"), bind, execute(0), sync()].concat();
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    peer.write(&frames);
+    assert_eq!(values(&peer.ready()), [HUNDRED_MB.to_string()]);
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < 8 << 10, "memory grew by {grown} KiB");
+    stage.verify_trail();
+}
+
+/// A frame that promises a gigabyte and brings a kilobyte, and then its sender is gone.
+#[test]
+fn a2_a_promise_of_a_gigabyte_costs_nothing() {
+    let stage = quiet_server();
+    stage.proxy.reset_peak_memory();
+    let mut peers: Vec<_> = (0..4).map(|_| Peer::signed_in(&stage, ALICE)).collect();
+    let before = stage.proxy.peak_memory_kib();
+    for (peer, tag) in peers.iter_mut().zip(['Q', 'P', 'B', 'F']) {
+        peer.write(&[&[tag as u8][..], &0x3fff_fff0_u32.to_be_bytes(), &[b'x'; 1000]].concat());
+    }
+    for peer in peers {
+        peer.vanish();
+    }
+    stage.wait_for_ends();
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < 4 << 10, "memory grew by {grown} KiB");
+    let statements = stage.trail().iter().filter(|record| record.kind() == "statement").count();
+    assert_eq!(statements, 0);
+}
+
+/// The client asks for two gigabytes and reads nothing; then it takes a few of them, and cancels the rest.
+#[test]
+fn a8_a_slow_reader_costs_no_memory() {
+    let stage = quiet_server();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    peer.write(&query("select repeat('x', 20000) from generate_series(1, 100000)"));
+    // Another session's work shows that time has passed while nothing was read here.
+    let mut other = Peer::signed_in(&stage, ALICE);
+    other.write(&query("select pg_sleep(2)"));
+    assert_eq!(results(&other.ready()), ["SELECT 1"]);
+    for _ in 0..1000 {
+        peer.message();
+    }
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < 4 << 10, "memory grew by {grown} KiB");
+    let mut cancel = Peer::plain(stage.proxy.address);
+    cancel.write(&super::peer::cancel(&peer.key));
+    assert_eq!(results(&peer.ready()), ["57014"]);
+}

@@ -1,0 +1,187 @@
+//! The start-up packet: versions, parameters, names.
+
+use super::peer::{Peer, V3_0, V3_2, psql, startup};
+use super::support::proxy::Settings;
+use super::support::wire::{fields, query, values};
+use super::support::{ALICE, BOB, Stage};
+
+/// Version asked for, unknown options, version told (none: nothing to negotiate), length of the secret.
+type Negotiation = ([u16; 2], &'static [&'static str], Option<u32>, usize);
+
+#[test]
+fn a25_versions_are_negotiated() {
+    let stage = Stage::start();
+    let mut old = Peer::tls(&stage);
+    old.write(&startup([2, 0], &[("user", ALICE)]));
+    let (code, message, _) = old.refused();
+    assert!(code == "08P01" && message.contains("protocol 3, came 2.0"), "{code} {message}");
+    let mut next = Peer::tls(&stage);
+    next.write(&startup([4, 0], &[("user", ALICE)]));
+    assert!(next.refused().1.contains("came 4.0"));
+
+    let cases: [Negotiation; 5] = [
+        ([3, 0], &[], None, 4),
+        ([3, 2], &[], None, 32),
+        ([3, 2], &["_pq_.later"], Some(2), 32),
+        ([3, 9999], &["_pq_.a", "_pq_.b"], Some(2), 32),
+        ([3, 0], &["_pq_.a"], Some(0), 4),
+    ];
+    for (version, unknown, told, secret_bytes) in cases {
+        let options: Vec<_> = unknown.iter().map(|name| (*name, "on")).collect();
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(version, ALICE, &options));
+        let (tag, body) = peer.message();
+        let tag = match told {
+            Some(minor) => {
+                assert_eq!(tag, 'v', "{version:?}: NegotiateProtocolVersion comes first");
+                assert_eq!(body[..4], ((3 << 16) | minor).to_be_bytes(), "{version:?}");
+                assert_eq!(body[4..8], u32::try_from(unknown.len()).unwrap().to_be_bytes());
+                let names: Vec<_> = body[8..].split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+                assert_eq!(names[..names.len() - 1], *unknown);
+                peer.message().0
+            }
+            None => tag,
+        };
+        assert_eq!(tag, 'R', "{version:?}: AuthenticationOk after it");
+        stage.idp.approve(&peer.prompted(), ALICE);
+        assert!(peer.ready().iter().all(|(tag, _)| *tag != 'v'), "told twice");
+        assert_eq!(peer.key.len(), 4 + secret_bytes, "{version:?}");
+    }
+}
+
+/// Each alone and in every spelling of `options`.
+#[test]
+fn a9_parameters_that_change_who_one_is() {
+    let stage = Stage::start();
+    let names = [
+        "role",
+        "ROLE",
+        "session_authorization",
+        "local_preload_libraries",
+        "session_preload_libraries",
+        "safe_boundary.login",
+    ];
+    let mut cases: Vec<(String, String)> =
+        names.iter().map(|name| ((*name).to_owned(), "postgres".to_owned())).collect();
+    for form in [
+        "-c role=x",
+        "-crole=x",
+        "--role=x",
+        "--Session-Authorization=x",
+        "-ec role=x",
+        "-S 1 -c role=x",
+        "-c jit=off -c role=x",
+        "-c\x0brole=x",
+        "-c ro\\le=x",
+        "-c session-authorization=x",
+        "-c session_preload_libraries=x",
+        "-f s",
+        "-r x",
+        "role=x",
+    ] {
+        cases.push(("options".to_owned(), form.to_owned()));
+    }
+    for (name, value) in &cases {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, ALICE, &[(name, value)]));
+        let (code, message, tags) = peer.refused();
+        assert_eq!((code.as_str(), tags.as_str()), ("42501", "RE"), "{name}={value}: {message}");
+    }
+    assert_eq!(stage.idp.codes_made(), 0, "nobody was asked");
+    assert_eq!(stage.postgres.connections(), 0, "the server has heard nothing");
+    stage.wait_for_record(|record| record.kind() == "login" && record.effect() == "refused");
+    let last = cases.len();
+    let refused = || stage.trail().iter().filter(|record| record.effect() == "refused").count();
+    stage.wait_for_record(|_| refused() >= last);
+    assert_eq!(refused(), last, "each is on record");
+
+    let mut peer = Peer::signed_in_with(
+        &stage,
+        ALICE,
+        V3_0,
+        &[("search_path", "pg_catalog"), ("options", "-c statement_timeout=7s --jit=off")],
+    );
+    peer.write(&query("select concat_ws(' ', current_setting('search_path'), current_setting('statement_timeout'), current_setting('jit'))"));
+    assert_eq!(values(&peer.ready()), ["pg_catalog 7s off"]);
+}
+
+#[test]
+fn a9_plaintext_is_refused_without_authentication_ok() {
+    let stage = Stage::start();
+    let mut peer = Peer::plain(stage.proxy.address);
+    peer.write(&psql(V3_0, ALICE, &[]));
+    let (code, message, tags) = peer.refused();
+    assert_eq!(
+        (code.as_str(), message.as_str(), tags.as_str()),
+        ("28000", "TLS is required: add sslmode=require", "E")
+    );
+    let mut peer = Peer::tls(&stage);
+    peer.write(&psql(V3_0, ALICE, &[("application_name", "DBeaver")]));
+    let (code, _, tags) = peer.refused();
+    assert_eq!((code.as_str(), tags.as_str()), ("28000", "RE"));
+    assert_eq!(stage.idp.codes_made(), 0);
+}
+
+#[test]
+fn a9_plaintext_passes_where_it_is_allowed() {
+    let stage = Stage::with(&Settings { server: "allow_plaintext = [\"127.0.0.0/8\"]", ..Settings::default() });
+    let mut peer = Peer::plain(stage.proxy.address);
+    peer.sign_in(&stage, ALICE, V3_2, &[]);
+    peer.write(&query("select current_user"));
+    assert_eq!(values(&peer.ready()), ["payments_rw"]);
+}
+
+/// The name that a program gives itself is a label; the subject comes from the token.
+#[test]
+fn a11_a_program_s_name_is_nobody() {
+    let stage = Stage::with(&Settings { prompting_programs: vec![BOB.to_owned()], ..Settings::default() });
+    let mut peer = Peer::tls(&stage);
+    peer.write(&startup(V3_0, &[("user", ALICE), ("database", "payments"), ("application_name", BOB)]));
+    stage.idp.approve(&peer.prompted(), ALICE);
+    peer.ready();
+    peer.write(&query("select current_setting('application_name')"));
+    assert_eq!(values(&peer.ready()), [format!("{ALICE} {BOB}")]);
+    let record = stage.wait_for_record(|record| record.kind() == "statement");
+    assert_eq!(record.login(), ALICE);
+    assert_eq!(record.0["client"]["program"], BOB);
+}
+
+#[test]
+fn databases_are_told_only_to_those_who_signed_in() {
+    let stage = Stage::start();
+    let mut peer = Peer::tls(&stage);
+    peer.write(&startup(V3_0, &[("user", ALICE), ("database", "secrets"), ("application_name", "psql")]));
+    stage.idp.approve(&peer.prompted(), ALICE);
+    let messages = peer.last_messages();
+    let error = fields(&messages.last().unwrap().1);
+    assert_eq!((error[&'C'].as_str(), error[&'M'].as_str()), ("3D000", "database \"secrets\" is not served here"));
+    assert!(error[&'H'].contains("payments"), "{error:?}");
+    assert_eq!(stage.postgres.connections(), 0);
+}
+
+#[test]
+fn b21_a_name_that_is_no_login_makes_no_code() {
+    let stage = Stage::start();
+    let cases = [
+        ("root", "28000"),
+        ("", "28000"),
+        ("@", "28000"),
+        ("alice@example.com\n", "28000"),
+        ("a lice@example.com", "28000"),
+        ("\u{202e}alice@example.com", "28000"),
+        ("admin\u{200b}@example.com", "28000"),
+        ("alice@example.com/laptop", "28P01"),
+        ("alice@example.com/", "28P01"),
+    ];
+    for (user, expected) in cases {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, user, &[]));
+        let (code, message, _) = peer.refused();
+        assert_eq!(code, expected, "{user:?}: {message}");
+        assert!(!message.contains('\n') && !message.contains('\u{202e}'), "{message:?}");
+    }
+    let mut peer = Peer::tls(&stage);
+    peer.write(b"\0\0\0\x21\0\x03\0\0user\0alice\xff@example.com\0\0");
+    assert_eq!(peer.refused().0, "08P01");
+    assert_eq!(stage.idp.codes_made(), 0);
+}
