@@ -54,16 +54,13 @@ fn journal_full() -> Notice {
 impl Conversation {
     /// The bytes that go up in the place of an intake whose records could not be written.
     #[must_use]
-    pub fn refuse(&mut self, intake_mark: &Refused, raw: &[u8]) -> Vec<u8> {
-        self.tracker.refuse_since(intake_mark.mark, Why::Unrecorded);
-        self.unsettled = None;
-        // Outcomes of what has no record would point nowhere.
-        drop(self.tracker.finished_of(|ended| ended.key.id >= intake_mark.first));
+    pub fn refuse(&mut self, refused: &Refused, raw: &[u8]) -> Vec<u8> {
+        self.withdraw(refused);
         let mut out = Vec::new();
         let mut rest = raw;
         while let Ok(Some((frame, tail))) = frame::split(rest) {
             if let Some(tag) = FrontendTag::from_byte(frame.tag()) {
-                self.replacement(intake_mark.mark, tag, frame.raw(), &mut out);
+                self.replacement(refused.mark, tag, frame.raw(), &mut out);
             }
             rest = tail;
         }
@@ -83,12 +80,18 @@ impl Conversation {
     /// The bytes that go up in the place of a frame too large for a buffer.
     #[must_use]
     pub fn refuse_large(&mut self, refused: &Refused, tag: FrontendTag) -> Vec<u8> {
-        self.tracker.refuse_since(refused.mark, Why::Unrecorded);
-        self.unsettled = None;
-        drop(self.tracker.finished_of(|ended| ended.key.id >= refused.first));
+        self.withdraw(refused);
         let mut out = Vec::new();
         self.replacement(refused.mark, tag, &[], &mut out);
         out
+    }
+
+    /// What was judged since, and could not be recorded, is in flight as something of ours.
+    fn withdraw(&mut self, refused: &Refused) {
+        self.tracker.refuse_since(refused.mark, Why::Unrecorded);
+        self.unsettled = None;
+        // Outcomes of what has no record would point nowhere.
+        drop(self.tracker.finished_of(|ended| ended.key.id >= refused.first));
     }
 
     fn replacement(&mut self, mark: Mark, tag: FrontendTag, raw: &[u8], out: &mut Vec<u8>) {
