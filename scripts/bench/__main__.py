@@ -52,7 +52,7 @@ class Bench:
         self.stream_bytes = arguments.stream_mb * 10**6
         self.proxy, _ = stage.proxy(self.binary, OURS)
         if 3 in self.rows:
-            self.unaudited, _ = stage.proxy(arguments.unaudited_binary, UNAUDITED)
+            self.unaudited, _ = stage.proxy(arguments.unaudited, UNAUDITED)
         self.begun = time.monotonic()
 
     def say(self, what):
@@ -85,12 +85,24 @@ def arguments():
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp"))
     parser.add_argument("--out", type=Path, default=ROOT / "bench-results.json")
     parser.add_argument("--binary", type=Path)
-    parser.add_argument("--unaudited-binary", type=Path)
     found = parser.parse_args()
     found.rows = found.rows or (QUICK_ROWS if found.quick else ALL_ROWS)
     found.rounds = found.rounds or (2 if found.quick else 5)
     found.seconds = found.seconds or (2 if found.quick else 4)
     return found
+
+
+def build(asked):
+    """The binaries that the run needs: the one that is released, and for row 3 the one that never is."""
+    asked.binary = asked.binary or cargo_build("release", "--release")
+    if 3 in asked.rows and not asked.gate:
+        asked.unaudited = cargo_build("unaudited", "--profile", "unaudited", "--features", "unaudited-bench")
+
+
+def cargo_build(folder, *how):
+    command = ["cargo", "build", "--locked", "--manifest-path", ROOT / "Cargo.toml", "--package", "safe-boundary", *how]
+    subprocess.run(command, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / folder / "safe-boundary"
 
 
 def measure(asked):
@@ -100,7 +112,7 @@ def measure(asked):
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     begun, started = datetime.datetime.now(datetime.UTC), time.monotonic()
     figures = Figures({
-        "command": " ".join(["./bench", *os.environ.get("BENCH_ARGUMENTS", "").split()]),
+        "command": " ".join(["./bench", *sys.argv[1:]]),
         "begun": begun.isoformat(timespec="seconds"), "rounds": asked.rounds, "seconds": asked.seconds,
         **machine.about(asked.dir, asked.binary),
     })  # fmt: skip
@@ -127,12 +139,13 @@ def main():
     try:
         if asked.page:
             page.write(Figures.read(asked.page), asked.page, ROOT / "docs")
-        elif asked.gate:
+            return 0
+        build(asked)
+        if asked.gate:
             return gate.run(asked)
-        else:
-            figures = measure(asked)
-            figures.write(asked.out)
-            report(figures)
+        figures = measure(asked)
+        figures.write(asked.out)
+        report(figures)
     except (Failed, OSError, subprocess.SubprocessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

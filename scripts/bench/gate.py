@@ -13,27 +13,27 @@ from stage import Stage
 
 ROUNDS_MAX = 4
 SECONDS = 2
-SHORT, LONG = 50, 450
-FOUR_DATA_CALLS = 4.1
+SHORT, LONG = 50, 550
 
-# (mode, clients): the most system calls in all, and the most that move data, for one transaction. Data: each message is read
-# once and written once, the query and the answer, which is four, fewer where one read brings several sessions' wake-ups
-# nothing saves. In all: what is needed besides is waiting for sockets and for the journal; the bound is what was found (see
-# docs/performance.md), and a fifth more, since who waits for whom differs from run to run.
-CALLS_MAX = {
-    ("simple", 1): (16, FOUR_DATA_CALLS),
-    ("simple", 8): (16, FOUR_DATA_CALLS),
-    ("prepared", 1): (16, FOUR_DATA_CALLS),
-}
+# The query is read once and written once, and so is its answer: four calls that move data, in every shape. The little more is
+# what two sign-ins may differ by.
+DATA_CALLS_MAX = 4.05
 
-# Processor time per transaction in units of PgBouncer's, with 8 clients.
+# (mode, clients): the most system calls in all for one transaction. One client waits for everything in turn, so its count
+# hardly varies: 12.9 were found (the four; write and sync of the journal; a wake-up there and one back; waiting for each of
+# these), and one more is a regression. With 8 clients commits are shared and wake-ups are saved, as it happens: 8.5 to 9.9
+# were found, and without sharing it would be the 12.9 of one client.
+CALLS_MAX = {("simple", 1): 13.5, ("simple", 8): 11.5, ("prepared", 1): 13.5}
+
+# Processor time per transaction in units of PgBouncer's, with 8 clients: 3.6 was found on a machine with three times as much
+# to do as it has processors, which makes PgBouncer's wake-ups dearer, and ours, of which there are more, dearer still.
 CPU_RATIO_MAX = 5
 
 
 def run(asked):
     with Stage(asked.dir) as stage:
         proxy, _ = stage.proxy(asked.binary)
-        held = [_calls(stage, proxy, *shape, *bounds) for shape, bounds in CALLS_MAX.items()]
+        held = [_calls(stage, proxy, *shape, most) for shape, most in CALLS_MAX.items()]
         held.append(_cpu(stage, proxy))
     return 0 if all(held) else 1
 
@@ -44,14 +44,14 @@ def _judge(what, found, bound, more=""):
     return holds
 
 
-def _calls(stage, proxy, mode, clients, most, most_data):
+def _calls(stage, proxy, mode, clients, most):
     for _ in range(ROUNDS_MAX):
         found = calls.for_each(stage, proxy, mode, clients, SHORT, LONG)
-        if calls.total(found) <= most and calls.data(found) <= most_data:
+        if calls.total(found) <= most and calls.data(found) <= DATA_CALLS_MAX:
             break
     shape = f"system calls per transaction, {mode}, {clients} clients"
-    in_all = _judge(f"{shape}", calls.total(found), most, f" {found}")
-    return _judge(f"{shape}, data", calls.data(found), most_data) and in_all
+    in_all = _judge(shape, calls.total(found), most, f" {found}")
+    return _judge(f"{shape}, data", calls.data(found), DATA_CALLS_MAX) and in_all
 
 
 def _cpu(stage, proxy):

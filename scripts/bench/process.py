@@ -120,9 +120,10 @@ class SystemCalls:
 
 def lines_until(stream, deadline):
     """The lines of a pipe as they come, until it ends. Fails at the deadline (monotonic)."""
-    pending = b""
+    pending, ready = b"", select.poll()
+    ready.register(stream, select.POLLIN)
     while True:
-        if not select.select([stream], [], [], max(0, deadline - time.monotonic()))[0]:
+        if not ready.poll(max(0, deadline - time.monotonic()) * 1000):
             raise Failed("a load made no progress")
         chunk = os.read(stream.fileno(), 65536)
         if not chunk:

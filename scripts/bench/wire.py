@@ -1,17 +1,14 @@
 """Enough of PostgreSQL's protocol, as a client, to open sessions by the thousand and to let a gigabyte stream through.
 
 Promises: blocking and plain; nothing is decoded that need not be. What streams is not looked into but for its end.
-Deliberately not here: passwords other than SCRAM's, and everything a driver does.
+Deliberately not here: everything else that a driver does.
 """
 
-import base64
-import hashlib
-import hmac
-import os
 import socket
 import ssl
 import struct
 
+import scram
 from process import Failed
 from stage import DATABASE, LOAD_PROGRAM
 
@@ -38,8 +35,8 @@ def frame(tag, body):
 class Session:
     """One session, ready for its first statement."""
 
-    def __init__(self, contestant, tls, port=None):
-        self.socket = socket.create_connection(("127.0.0.1", port or contestant.port), TIMEOUT_S)
+    def __init__(self, contestant, tls, port=None, source="127.0.0.1"):
+        self.socket = socket.create_connection(("127.0.0.1", port or contestant.port), TIMEOUT_S, (source, 0))
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls:
@@ -56,7 +53,7 @@ class Session:
         settings = {"user": contestant.user, "database": DATABASE, "application_name": LOAD_PROGRAM}
         packet = b"".join(text.encode() + b"\0" for pair in settings.items() for text in pair) + b"\0"
         self.socket.sendall(struct.pack("!ii", len(packet) + 8, 196608) + packet)
-        scram = None
+        exchange = None
         while True:
             tag, body = self.message()
             if tag == b"Z":
@@ -67,11 +64,11 @@ class Session:
                 continue
             (kind,) = struct.unpack_from("!i", body)
             if kind == 10:
-                scram = Scram(contestant.password)
-                first = scram.first()
+                exchange = scram.Exchange(contestant.password)
+                first = exchange.first()
                 self.socket.sendall(frame(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
             elif kind == 11:
-                self.socket.sendall(frame(b"p", scram.proof(body[4:])))
+                self.socket.sendall(frame(b"p", exchange.proof(body[4:])))
 
     def _take(self, count):
         taken = b""
@@ -121,21 +118,3 @@ class Session:
             self.socket.sendall(frame(b"X", b""))
         finally:
             self.socket.close()
-
-
-class Scram:
-    """The client's side of SCRAM-SHA-256 (RFC 7677), for whom asks us for a password."""
-
-    def __init__(self, password):
-        self.password, self.bare = password.encode(), b"n=,r=" + base64.b64encode(os.urandom(18))
-
-    def first(self):
-        return b"n,," + self.bare
-
-    def proof(self, challenge):
-        fields = dict(part.split(b"=", 1) for part in challenge.split(b","))
-        salted = hashlib.pbkdf2_hmac("sha256", self.password, base64.b64decode(fields[b"s"]), int(fields[b"i"]))
-        key = hmac.digest(salted, b"Client Key", "sha256")
-        bare = b"c=biws,r=" + fields[b"r"]
-        signature = hmac.digest(hashlib.sha256(key).digest(), b",".join([self.bare, challenge, bare]), "sha256")
-        return bare + b",p=" + base64.b64encode(bytes(a ^ b for a, b in zip(key, signature)))
