@@ -105,6 +105,12 @@ def cargo_build(folder, *how):
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / folder / "safe-boundary"
 
 
+def command(given):
+    """As it was typed, without the paths of this machine."""
+    shown = (word for at, word in enumerate(given) if not {word, *given[at - 1 : at]} & {"--out", "--dir", "--binary"})
+    return " ".join(["./bench", *shown])
+
+
 def measure(asked):
     if machine.is_in_memory(asked.dir):
         raise Failed(f"{asked.dir} is in memory, where a sync costs nothing: name a folder on a disk with --dir")
@@ -112,7 +118,7 @@ def measure(asked):
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     begun, started = datetime.datetime.now(datetime.UTC), time.monotonic()
     figures = Figures({
-        "command": " ".join(["./bench", *sys.argv[1:]]),
+        "command": command(sys.argv[1:]),
         "begun": begun.isoformat(timespec="seconds"), "rounds": asked.rounds, "seconds": asked.seconds,
         **machine.about(asked.dir, asked.binary),
     })  # fmt: skip

@@ -7,7 +7,7 @@ Deliberately not here: any choice of what to draw.
 from html import escape
 
 WIDTH, LEFT, RIGHT, BAR, GAP, GROUP_GAP, HEAD, FOOT = 720, 190, 70, 14, 3, 14, 58, 16
-COLOURS = ("#8a8f98", "#c98a1b", "#2f7fd1", "#3d9a5f")
+COLOURS = ("#8a8f98", "#2f7fd1", "#3d9a5f", "#c98a1b")
 
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #333 } .title { font-size: 14px; font-weight: 600 }

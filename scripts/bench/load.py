@@ -75,13 +75,15 @@ def _samples(running, contestant, seconds, begun):
 
 
 def _latency(log):
-    """The last line may be torn: pgbench was interrupted."""
+    """pgbench was interrupted: the last line may be torn, and of very few transactions there is no line at all."""
     paths = list(Path(log.parent).glob(log.name + ".*"))
     lines = [line for path in paths for line in path.read_text().splitlines()[:-1]]
     for path in paths:
         path.unlink()
     waits = sorted(int(line.split()[2]) for line in lines)
-    return {"p50_us": statistics.median(waits), "p99_us": waits[len(waits) * 99 // 100]}
+    if not waits:
+        return {}
+    return {"p50_us": float(statistics.median(waits)), "p99_us": waits[len(waits) * 99 // 100]}
 
 
 def transactions(stage, contestant, mode, clients, tls, each):

@@ -55,7 +55,7 @@ def table(head, rows):
 
 def target_table(figures):
     lines = targets(figures)
-    rows = [[line.row, line.what, line.shown(), verdict_text(line, line.must), verdict_text(line, line.aim)] for line in lines]
+    rows = [[line.row, line.what, line.shown(), *(verdict_text(line, bound).replace("miss", "**miss**") for bound in (line.must, line.aim))] for line in lines]
     caveats = dict.fromkeys(f"Row {line.row} is not comparable yet: {line.caveat}." for line in lines if line.caveat)
     return "\n\n".join([table(["row", "what", "found (least to most)", "must", "aim"], rows), *caveats])
 

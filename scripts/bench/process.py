@@ -99,7 +99,8 @@ class SystemCalls:
         end = time.monotonic() + 10
         while not self._traces_all():
             if self.strace.poll() is not None or time.monotonic() > end:
-                said = self.strace.stderr.read().decode().strip() if self.strace.poll() is not None else "nothing"
+                self.strace.kill()
+                said = self.strace.communicate()[1].decode().strip()
                 raise Failed(f"strace cannot attach to process {self.pid} (root, or kernel.yama.ptrace_scope=0): {said}")
             time.sleep(0.01)
         return self

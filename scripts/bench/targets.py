@@ -122,7 +122,7 @@ def _unaudited_calls(figures):
         calls = figures.by_round("calls", "calls", contestant=UNAUDITED, mode="simple", clients=clients)
         found = Spread.of([data(one) for one in calls.values()])
         plural = "s" if clients > 1 else ""
-        yield Target(3, f"data system calls per transaction, audit off, {clients} client{plural}", found, 4.05, 6)
+        yield Target(3, f"data system calls per transaction, audit off, {clients} client{plural}", found, 4.05, 4.05)
 
 
 def verdict_text(target, bound):
