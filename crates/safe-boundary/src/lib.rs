@@ -3,13 +3,6 @@
 //! Promises: decisions are made in `domain`; here they are carried out, and never without a record.
 //! Deliberately not here: what a decision is, and what PostgreSQL's bytes mean.
 
-/// The version, as `--version` and the log say it.
-pub const VERSION: &str = if cfg!(feature = "unaudited-bench") {
-    concat!(env!("CARGO_PKG_VERSION"), " WITHOUT AUDIT, for measuring only")
-} else {
-    env!("CARGO_PKG_VERSION")
-};
-
 pub mod causes;
 pub mod cli;
 pub mod clock;
@@ -19,3 +12,4 @@ pub mod idp;
 pub mod proxy;
 pub mod serve;
 pub mod trail;
+pub mod version;
