@@ -139,8 +139,10 @@ def report(figures):
 
 
 def main():
-    # So that what was started is ended also then.
+    # So that what was started is ended also then. A job in the background is born with SIGINT ignored, and so would be its
+    # children, some of which are ended by it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = arguments()
     try:
         if asked.page:
