@@ -201,10 +201,15 @@ impl Journal {
     pub async fn append<T>(&self, unrecorded: Unrecorded<T>) -> Result<T, AppendError> {
         let (sender, receiver) = oneshot::channel();
         let permit = self.0.queue.room(unrecorded.batch()).await?;
+        let mut rouse = None;
         let pending = unrecorded.append(|batch| {
-            let ticket = self.0.queue.push(batch, sender, permit)?;
+            let (ticket, asleep) = self.0.queue.push(batch, sender, permit)?;
+            rouse = asleep;
             Ok::<_, AppendError>(position(self.epoch(), ticket))
         })?;
+        if let Some(rouse) = rouse {
+            rouse.after_the_others().await;
+        }
         let receipt = receiver.await.unwrap_or(Err(AppendError::Stopped))?;
         pending.open(receipt).map_err(|_| AppendError::Stopped)
     }
