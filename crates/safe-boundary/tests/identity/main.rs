@@ -28,6 +28,7 @@ mod direct;
 mod stage;
 mod upstream;
 
+mod clocks;
 mod contents;
 mod discovery;
 mod outage;
@@ -38,3 +39,4 @@ mod requests;
 mod rotation;
 mod signatures;
 mod test_login;
+mod waiting;

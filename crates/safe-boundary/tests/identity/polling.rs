@@ -12,19 +12,6 @@ use super::support::config;
 use super::support::liar::{Liar, Reply};
 
 #[tokio::test]
-async fn b21_slow_down_counts_for_good() {
-    let liar = Liar::start();
-    liar.next("/token", Reply::error("slow_down"));
-    liar.next("/token", Reply::error("authorization_pending"));
-    begin(&config(&liar.issuer)).await.wait().await.unwrap();
-    let polls: Vec<_> = liar.requests("/token").iter().map(|request| request.at).collect();
-    assert_eq!(polls.len(), 3);
-    for pair in polls.windows(2) {
-        assert!(pair[1] - pair[0] >= Duration::from_millis(5_900), "{:?}", pair[1] - pair[0]);
-    }
-}
-
-#[tokio::test]
 async fn b21_trouble_on_the_way_backs_off_and_the_login_goes_on() {
     let mut logins = JoinSet::new();
     for reply in [

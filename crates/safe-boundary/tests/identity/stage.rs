@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -17,7 +19,7 @@ use serde_json::Value;
 use tokio_rustls::TlsAcceptor;
 
 use super::client::{Client, Refusal};
-use super::process::{Lines, Process, mortal};
+use super::process::{Lines, PATIENCE, Process, mortal};
 use super::support::liar::{Liar, Lie, PUBLIC_HOST, keys};
 use super::upstream::Upstream;
 
@@ -110,6 +112,32 @@ impl Stage {
         self.process.id()
     }
 
+    /// How many descriptors the proxy has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// How much memory the proxy has, in KiB.
+    pub(crate) fn memory_kib(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// A thousand people, a hundred from each of ten addresses, all of whom were asked for their names.
+    pub(crate) fn crowd(&self) -> Vec<Client> {
+        // This end has descriptors too.
+        let own = std::process::id().to_string();
+        assert!(Command::new("prlimit").args(["--pid", &own, "--nofile=4096:"]).status().unwrap().success());
+        let one = |number: usize| {
+            let from = u8::try_from(2 + number / 100).unwrap();
+            let mut client = Client::plain(self.address, from);
+            client.ask(&format!("person{}@example.com", number / 10));
+            client
+        };
+        (0..1000).map(one).collect()
+    }
+
     /// Everything that was logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.all().join("\n")
@@ -172,6 +200,13 @@ impl Stage {
         }
     }
 
+    /// Tells each lie to a connection of its own, all at once; whether each was refused for its reason.
+    pub(crate) fn refused_for(&self, lies: &[Lie]) -> bool {
+        let refusals = self.told(lies);
+        let trail = self.trail();
+        lies.iter().zip(refusals).all(|(lie, (_, port))| Self::ended(&trail, port).1.contains(lie.why))
+    }
+
     /// How each lie was refused, and from which port it was told.
     fn told(&self, lies: &[Lie]) -> Vec<(Refusal, u16)> {
         let refused = |(mut client, lie): (Client, &Lie)| match client.outcome() {
@@ -190,6 +225,15 @@ impl Stage {
             client
         };
         lies.iter().enumerate().map(wait).collect()
+    }
+}
+
+/// Waits until something is true that no event tells of.
+pub(crate) fn eventually(what: &str, is_true: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        thread::park_timeout(Duration::from_millis(20));
     }
 }
 
