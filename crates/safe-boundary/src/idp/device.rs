@@ -29,7 +29,7 @@ const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// How long it may take to get a code. A person hears within five seconds that there is none: recording that, and
 /// telling her, takes time too.
-const CODE_TIMEOUT: Duration = Duration::from_millis(4500);
+const CODE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The longest user code that people are shown, in bytes.
 const USER_CODE_BYTES_MAX: usize = 64;

@@ -231,5 +231,5 @@ impl Error {
 }
 
 fn seconds(time: Duration) -> String {
-    format!("{} s", time.as_secs_f32())
+    format!("{} s", time.as_secs())
 }

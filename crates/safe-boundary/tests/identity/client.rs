@@ -25,7 +25,8 @@ enum Stream {
 /// A connection.
 pub(crate) struct Client {
     stream: Stream,
-    pub(crate) port: u16,
+    /// This end of it, as the record of the other end names it.
+    pub(crate) address: SocketAddr,
     /// The tags of what came since AuthenticationOk.
     tags: String,
 }
@@ -57,8 +58,8 @@ impl Client {
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let port = stream.local_addr().unwrap().port();
-        Self { stream: Stream::Plain(stream), port, tags: String::new() }
+        let address = stream.local_addr().unwrap();
+        Self { stream: Stream::Plain(stream), address, tags: String::new() }
     }
 
     /// With TLS, as `login`, start-up packet sent.

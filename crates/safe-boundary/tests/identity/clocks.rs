@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -78,13 +78,40 @@ fn b13_a_proxy_whose_clock_is_five_minutes_off_says_so() {
         stage.liar.lie(&code, &time("exp", 200, ""));
         let refusal = client.refused();
         assert_eq!((refusal.code.as_str(), refusal.message.as_str()), ("28000", "the sign-in could not be verified"));
-        let (effect, reason) = Stage::ended(&stage.trail(), client.port);
+        let (effect, reason) = Stage::ended(&stage.trail(), client.address);
         assert!(effect == "failed" && reason.contains(why), "{offset}: {reason}");
         // Put right while it runs, it serves.
         clock.set(0);
         stage.honest(ALICE);
         assert_eq!(stage.upstream.connects(), 1);
     }
+}
+
+/// Where the keys cannot be had, one asks at a time; nobody waits for more than one to be told.
+#[test]
+fn b20_nobody_queues_for_keys_that_cannot_be_had() {
+    let clock = Clock::new(0, true);
+    let stage = clock.stage("[session]\nmax_age = \"12h\"");
+    stage.liar.claim("exp", json!(safe_boundary::clock::now().as_second() + 24 * HOUR));
+    stage.liar.amend("/device", &json!({ "expires_in": HOUR }));
+    let mut waiting: Vec<_> = (0..40_u8).map(|number| Client::start(&stage, 2 + number / 10, ALICE)).collect();
+    let codes: Vec<_> = waiting.iter_mut().map(Client::code).collect();
+    stage.liar.always("/jwks", Reply::Silence);
+    clock.set(601);
+    for code in &codes {
+        stage.liar.approve(code);
+    }
+    let asked = stage.liar.requests("/jwks").len();
+    stage.liar.block_until(|| stage.liar.requests("/jwks").len() > asked);
+    let begun = Instant::now();
+    for client in &mut waiting {
+        let refusal = client.refused();
+        assert_eq!((refusal.code.as_str(), refusal.tags.as_str()), ("08006", "NE"));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(9), "told after {:?}", begun.elapsed());
+    assert_eq!(stage.upstream.connects(), 0);
+    stage.liar.repent("/jwks");
+    stage.honest(ALICE);
 }
 
 /// What may last so long lasts so long, whatever the clock on the wall does meanwhile.
@@ -168,7 +195,7 @@ fn b17_keys_are_believed_for_ten_minutes() {
     pass(61 * 60);
     let mut client = Client::start(&stage, 1, ALICE);
     assert_eq!(client.refused().code, "28000");
-    let (_, reason) = Stage::ended(&stage.trail(), client.port);
+    let (_, reason) = Stage::ended(&stage.trail(), client.address);
     assert!(reason.contains("where it was before"), "{reason}");
     assert_eq!(trap.hits(), 0);
     stage.liar.repent(DISCOVERY);

@@ -25,7 +25,8 @@ fn b8_what_two_readers_could_read_differently() {
             (header, format!("{{\"x\":{value},{}", inner(&claims)))
         })
     };
-    let mut lies = vec![
+    let stage = Stage::start();
+    stage.refuses(&[
         first(r#""sub":"00u2""#),
         last(r#""sub":"00u2""#),
         last(r#""email":"bob@example.com""#),
@@ -56,7 +57,16 @@ fn b8_what_two_readers_could_read_differently() {
         Lie::new("a token of a megabyte and more", "expected at most 1048576 bytes", |draft| {
             draft.claims["x"] = filler(1100);
         }),
-    ];
+    ]);
+    stage.believes(&[Lie::new("ten thousand groups", "", |draft| {
+        let groups = (0..10_000).map(|number| format!("00000000-0000-4000-8000-{number:012}"));
+        draft.claims["groups"] = groups.chain(["engineering".to_owned()]).collect();
+    })]);
+}
+
+#[test]
+fn b8_times_are_numbers_of_seconds() {
+    let mut lies = Vec::new();
     for name in ["exp", "iat"] {
         let time = format!("expected the claim `{name}` to be a time in seconds").leak();
         for value in [
@@ -83,15 +93,9 @@ fn b8_what_two_readers_could_read_differently() {
     lies.push(Lie::no_claim("iat", "expected the claim `iat`, which is absent"));
     let stage = Stage::start();
     stage.refuses(&lies);
-    stage.believes(&[
-        Lie::new("a fraction of a second", "", |draft| {
-            draft.claims["iat"] = json!(draft.claims["iat"].as_f64().unwrap() + 0.5);
-        }),
-        Lie::new("ten thousand groups", "", |draft| {
-            let groups = (0..10_000).map(|number| format!("00000000-0000-4000-8000-{number:012}"));
-            draft.claims["groups"] = groups.chain(["engineering".to_owned()]).collect();
-        }),
-    ]);
+    stage.believes(&[Lie::new("a fraction of a second", "", |draft| {
+        draft.claims["iat"] = json!(draft.claims["iat"].as_f64().unwrap() + 0.5);
+    })]);
 }
 
 fn filler(kilobytes: usize) -> Value {

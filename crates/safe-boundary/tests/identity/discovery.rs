@@ -140,7 +140,7 @@ fn refused(stage: &Stage, code: &str, why: &str, what: &str) {
         (code, message, "E"),
         "{what}"
     );
-    let (effect, reason) = Stage::ended(&stage.trail(), client.port);
+    let (effect, reason) = Stage::ended(&stage.trail(), client.address);
     assert_eq!(effect, "failed", "{what}: {reason}");
     assert!(reason.contains(why), "{what}: expected {why:?} in {reason:?}");
 }

@@ -82,7 +82,7 @@ fn b14_the_same_address_from_elsewhere_is_another_person() {
         let code = client.code();
         stage.liar.lie(&code, &lie);
         assert_eq!(client.refused().code, "28000");
-        assert!(Stage::ended(&stage.trail(), client.port).1.contains(lie.why), "{}", lie.what);
+        assert!(Stage::ended(&stage.trail(), client.address).1.contains(lie.why), "{}", lie.what);
     }
 }
 
@@ -120,7 +120,7 @@ fn b15_a_name_is_compared_letter_by_letter() {
     }
     let trail = stage.trail();
     for (client, (asked, signed)) in waiting.iter().zip(others) {
-        let (effect, reason) = Stage::ended(&trail, client.port);
+        let (effect, reason) = Stage::ended(&trail, client.address);
         assert_eq!((effect.as_str(), reason), ("denied", format!("signed in as {signed}")), "{asked:?}");
     }
     // The same with letters that show nothing: no name at all, on either side.

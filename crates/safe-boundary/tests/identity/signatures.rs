@@ -227,9 +227,9 @@ fn b7_weak_keys_and_odd_signatures() {
         by("another curve's signature", wrong, "ES256", "p256", p384),
         by("another curve's key", unfit, "ES256", "p384", p384),
         by("another curve's key in disguise", weak, "ES256", "disguised", p384),
-        by("a point that is on no curve", wrong, "ES256", "elsewhere", |message| honest_es256(message)),
+        by("a point that is on no curve", wrong, "ES256", "elsewhere", honest_es256),
         by("a curve that is not accepted", unfit, "ES256", "p521", |message| keys::sign(&keys::P521, message)),
-        by("e = 1, and anybody can sign", weak, "RS256", "e1", |message| padded(message)),
+        by("e = 1, and anybody can sign", weak, "RS256", "e1", padded),
         Lie::new("RSA of 1024 bits", weak, move |draft| {
             let small = small.clone();
             draft.signed_by("RS256", "small", move |message| small.sign(message));

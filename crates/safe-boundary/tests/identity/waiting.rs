@@ -62,7 +62,7 @@ fn b21_codes_end_as_the_provider_says() {
     let trail = stage.trail();
     for ((client, refusal), (_, message, effect)) in waiting.iter().zip(refusals).zip(&ends) {
         assert_eq!((refusal.code.as_str(), refusal.message.as_str()), ("28000", *message));
-        assert_eq!(Stage::ended(&trail, client.port).0, *effect, "{message}");
+        assert_eq!(Stage::ended(&trail, client.address).0, *effect, "{message}");
     }
     assert_eq!(stage.upstream.connects(), 0);
     for code in &codes {
@@ -158,7 +158,7 @@ fn b21_a_code_for_alice_approved_by_bob_lets_nobody_in() {
         assert_eq!((refusal.code.as_str(), refusal.tags.as_str()), ("28000", "NE"));
         assert_eq!(refusal.message, "signed in as \"bob@example.com\", not \"alice@example.com\"");
         let trail = stage.trail();
-        let (effect, reason) = Stage::ended(&trail, client.port);
+        let (effect, reason) = Stage::ended(&trail, client.address);
         assert_eq!((effect.as_str(), reason.as_str()), ("denied", "signed in as bob@example.com"));
         let subject = &trail.last().unwrap()["subject"];
         assert_eq!((&subject["sub"], &subject["login"]), (&json!("00u2"), &json!(BOB)), "the record names who it was");
@@ -176,9 +176,13 @@ fn b21_abandoned_codes_are_let_go() {
     let stage = Stage::start();
     drop(stage.honest(ALICE));
     let (descriptors, memory) = (stage.descriptors(), stage.memory_kib());
-    let mut crowd = stage.crowd();
-    for client in &mut crowd {
-        client.code();
+    let mut crowd = Vec::new();
+    for from in 2..12 {
+        let mut hundred = stage.hundred(from);
+        for client in &mut hundred {
+            client.code();
+        }
+        crowd.append(&mut hundred);
     }
     assert_eq!(stage.liar.codes_made(), 1001);
     let refusal = Client::start(&stage, 1, BOB).refused();
