@@ -59,8 +59,9 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     let workers = {
         let proxy = Arc::clone(&proxy);
         let serve = move |arrival: Arrival| one(Arc::clone(&proxy), arrival, alive.clone());
-        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Arc::new(Workers::start(count, serve).map_err(running)?)
+        // One core is the journal's: what its thread waits for, everybody waits for.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Arc::new(Workers::start(cores.saturating_sub(1).max(1), serve).map_err(running)?)
     };
     let mut tasks = JoinSet::new();
     for (listener, port) in listeners {
