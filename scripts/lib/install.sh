@@ -62,6 +62,14 @@ need_cargo_tool() {
   cargo install --locked --quiet "$1"
 }
 
+# What ./bench needs: the other contestant, who counts, and who makes load.
+need_bench() {
+  need_services
+  need_rust
+  need_packages "pgbouncer:pgbouncer" "strace:strace" "python3:python3" "findmnt:util-linux" \
+    "/usr/lib/postgresql/$(ls /usr/lib/postgresql | sort -V | tail -1)/bin/pgbench:postgresql-contrib"
+}
+
 # The clients that the end-to-end tests drive besides psql: two for Python in a folder of their own, one for Java.
 need_clients() {
   need_packages "faketime:faketime"   # a proxy whose clock is wrong

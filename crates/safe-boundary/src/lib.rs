@@ -12,3 +12,4 @@ pub mod idp;
 pub mod proxy;
 pub mod serve;
 pub mod trail;
+pub mod version;

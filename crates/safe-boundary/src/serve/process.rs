@@ -28,6 +28,7 @@ use crate::proxy::relay::Drain;
 use crate::proxy::tally::Tallies;
 use crate::proxy::tls;
 use crate::trail::journal::{self, Journal};
+use crate::version::VERSION;
 
 /// How often the certificate's files are looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
@@ -69,7 +70,10 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
         tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
     }
     tasks.spawn(watch_certificate(Arc::clone(&proxy), cert, key));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), epoch = journal.epoch(), "ready");
+    if cfg!(feature = "unaudited-bench") {
+        tracing::error!("this build records nothing; it is for measuring only");
+    }
+    tracing::info!(version = VERSION, epoch = journal.epoch(), "ready");
     // Not under systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
