@@ -18,9 +18,11 @@ use tokio::task::JoinSet;
 
 use super::{Proxy, connection};
 use crate::cli::exit::{Exit, Failure};
+use crate::clock::now;
 use crate::config::{Config, Database};
 use crate::entropy;
 use crate::idp::IdpClient;
+use crate::metrics::{self, METRICS};
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listen::{self, Arrival, Port, Workers};
 use crate::proxy::pace::Pace;
@@ -51,8 +53,12 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
     let drain_time = config.server.drain;
     let (drain, draining) = watch::channel(Drain::No);
+    METRICS.prepare(&config, now());
     let listeners = bind(&config)?;
+    let watched = bind_metrics(&config)?;
     let journal = open_journal(&config)?;
+    let readiness = metrics::Readiness { journal: journal.clone(), drain: draining.clone() };
+    let lookout = metrics::watch(config.clone());
     let proxy = Arc::new(proxy(config, journal.clone(), draining)?);
 
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
@@ -66,6 +72,12 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     for (listener, port) in listeners {
         let workers = Arc::clone(&workers);
         tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
+    }
+    // Asked until the very end: whoever watches wants to know how the drain goes.
+    let mut watching = JoinSet::new();
+    if let Some(socket) = watched {
+        watching.spawn(metrics::Listener { socket, readiness }.serve());
+        watching.spawn(lookout);
     }
     tasks.spawn(watch_certificate(Arc::clone(&proxy), cert, key));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), epoch = journal.epoch(), "ready");
@@ -120,6 +132,14 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, Arc<Port>)>, Failure> {
     Ok(listeners)
 }
 
+/// The port for machines that watch, if there is one.
+fn bind_metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = config.server.metrics else { return Ok(None) };
+    let listener = listen::bind(address).map_err(|source| Failure::Running(Box::new(BindError { address, source })))?;
+    tracing::info!(address = %listener.local_addr().map_err(running)?, paths = "/metrics, /healthz, /readyz", "listening");
+    Ok(Some(listener))
+}
+
 /// A listener's address cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
@@ -142,6 +162,7 @@ fn open_journal(config: &Config) -> Result<Journal, Failure> {
 fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Result<Proxy, Failure> {
     let tls = tls::server_config(&config.server.tls_cert, &config.server.tls_key)
         .map_err(|error| Failure::Usage(Box::new(error)))?;
+    METRICS.serves_certificate(&config.server.tls_cert);
     let idp = IdpClient::new(&config.idp).map_err(|error| Failure::Usage(Box::new(error)))?;
     let mappings = config.databases.iter().map(|database| mappings(database, &config.groups)).collect();
     Ok(Proxy {
@@ -186,6 +207,7 @@ async fn watch_certificate(proxy: Arc<Proxy>, cert: std::path::PathBuf, key: std
         match tls::server_config(&cert, &key) {
             Ok(config) => {
                 *proxy.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+                METRICS.serves_certificate(&cert);
                 tracing::info!(cert = %cert.display(), "the certificate was read again");
             }
             Err(error) => tracing::error!(%error, "the new certificate cannot be used; the old one stays"),
