@@ -19,4 +19,5 @@ mod clients;
 mod completeness;
 mod kill;
 mod login;
+mod metrics;
 mod relay;
