@@ -5,6 +5,7 @@
 //! Deliberately not here: what happens to a connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -110,17 +111,22 @@ async fn one(proxy: Arc<Proxy>, arrival: Arrival, _alive: mpsc::Sender<()>) {
     }
 }
 
-/// One listener for each address, with all databases that name it.
-fn bind(config: &Config) -> Result<Vec<(TcpListener, Arc<Port>)>, Failure> {
+/// One port for each address, with all databases that name it. Port 0 means any free one: never the same.
+fn ports(addresses: impl Iterator<Item = SocketAddr>) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
-    for (index, database) in config.databases.iter().enumerate() {
-        match ports.iter_mut().find(|port| port.address == database.listen) {
+    for (index, address) in addresses.enumerate() {
+        match ports.iter_mut().find(|port| port.address == address && address.port() != 0) {
             Some(port) => port.databases.push(index),
-            None => ports.push(Port { address: database.listen, databases: vec![index] }),
+            None => ports.push(Port { address, databases: vec![index] }),
         }
     }
+    ports
+}
+
+/// A listener for each port.
+fn bind(config: &Config) -> Result<Vec<(TcpListener, Arc<Port>)>, Failure> {
     let mut listeners = Vec::new();
-    for port in ports {
+    for port in ports(config.databases.iter().map(|database| database.listen)) {
         let failed = |source| Failure::Running(Box::new(BindError { address: port.address, source }));
         let listener = listen::bind(port.address).map_err(failed)?;
         let address = listener.local_addr().map_err(running)?;
@@ -144,7 +150,7 @@ fn bind_metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 struct BindError {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     source: io::Error,
 }
 
@@ -217,4 +223,17 @@ async fn watch_certificate(proxy: Arc<Proxy>, cert: std::path::PathBuf, key: std
 
 fn running(error: io::Error) -> Failure {
     Failure::Running(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_share_an_address_but_not_any_free_one() {
+        let addresses = ["127.0.0.1:6432", "127.0.0.1:0", "127.0.0.1:6432", "127.0.0.1:0", "127.0.0.2:6432"];
+        let ports = ports(addresses.iter().map(|address| address.parse().unwrap()));
+        let databases: Vec<_> = ports.into_iter().map(|port| port.databases).collect();
+        assert_eq!(databases, [vec![0, 2], vec![1], vec![3], vec![4]]);
+    }
 }
