@@ -21,3 +21,4 @@ mod kill;
 mod login;
 mod metrics;
 mod relay;
+mod watching;

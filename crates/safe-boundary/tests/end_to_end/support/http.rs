@@ -22,8 +22,7 @@ pub(crate) fn post(authority: &str, path: &str, body: &Value) -> Result<Value, S
     if !head.starts_with("HTTP/1.1 200") {
         return Err(body.to_owned());
     }
-    let body =
-        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+    let body = whole(head, body);
     serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))
 }
 
@@ -41,7 +40,7 @@ pub(crate) fn request(authority: &str, method: &str, path: &str, headers: &str) 
     let answer = exchange(authority, request.as_bytes()).map_err(|error| error.to_string())?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("no answer, but {answer:?}"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(head)?;
-    Ok(Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+    Ok(Answer { status, head: head.to_ascii_lowercase(), body: whole(head, body) })
 }
 
 fn exchange(authority: &str, request: &[u8]) -> std::io::Result<String> {
@@ -51,6 +50,11 @@ fn exchange(authority: &str, request: &[u8]) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+fn whole(head: &str, body: &str) -> String {
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    if is_chunked { unchunk(body) } else { body.to_owned() }
 }
 
 fn unchunk(mut body: &str) -> String {
