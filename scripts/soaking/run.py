@@ -16,11 +16,13 @@ import psycopg
 import faults
 import load
 import report
-from stage import ALICE, Stage
+from stage import ALICE, BOB, Stage
 
 SAMPLE_S = 5.0
 STATEMENT_S = 0.1
 CALM_S = 40.0
+# Fewer than the proxy lets one login sign in at the same time.
+CROWD_EACH = 8
 
 
 class Soak:
@@ -76,6 +78,24 @@ class Soak:
         if session:
             session.close()
 
+    def crowd(self):
+        """Many at once, in the warm-up: threads and the allocator's arenas reach their number before it is judged."""
+        for _ in range(3):
+            together = threading.Barrier(2 * CROWD_EACH)
+            members = [threading.Thread(target=self.member, args=(login, together)) for login in [ALICE, BOB] * CROWD_EACH]
+            for member in members:
+                member.start()
+            for member in members:
+                member.join()
+
+    def member(self, login, together):
+        try:
+            with self.stage.connect(login) as session:
+                together.wait(10)
+                session.execute("select length(%s)", ("c" * 300_000,))
+        except (psycopg.Error, threading.BrokenBarrierError):
+            self.visits["crowd", "failed"] += 1
+
     def sample(self):
         """Looks at the process from outside and inside."""
         while True:
@@ -104,7 +124,7 @@ class Soak:
         tasks = [(self.visit, kind, pause) for kind, pause in load.VISITS]
         tasks += [(self.stand_by, "through the proxy", lambda: self.stage.connect(ALICE))]
         tasks += [(self.stand_by, "direct", self.stage.direct)]
-        tasks += [(self.sample,), (self.go_wrong, reports)]
+        tasks += [(self.sample,), (self.go_wrong, reports), (self.crowd,)]
         threads = [threading.Thread(target=task, args=arguments, daemon=True) for task, *arguments in tasks]
         for thread in threads:
             thread.start()
@@ -149,6 +169,8 @@ def sample(stage, at):
     return {
         "at_s": round(at, 2),
         "rss_kib": int(status["VmRSS"].split()[0]),
+        "arenas": arenas(pid),
+        "anon_kib": int(status["RssAnon"].split()[0]),
         "fds": int(numbers["process_open_fds"]),
         "threads": int(numbers["process_threads"]),
         "cpu_s": numbers["process_cpu_seconds_total"],
@@ -166,6 +188,13 @@ def sample(stage, at):
         "disk_used": numbers["safe_boundary_journal_disk_used_ratio"],
         "is_ready": int(numbers["safe_boundary_ready"]),
     }
+
+
+def arenas(pid):
+    """The allocator's heaps beside the main one: it makes one for each thread that runs at the same time, up to a bound."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+        starts = (int(line.split("-")[0], 16) for line in file if " rw-p 00000000 00:00 0" in line)
+        return sum(start % (64 << 20) == 0 for start in starts)
 
 
 def after(soak, options):
