@@ -139,11 +139,12 @@ async fn admit<'a>(
     let request = Request::read(packet).map_err(|error| refused(Refusal::Request(error)))?;
     negotiate(front, &request).await?;
     let login = proxy.login(&request).map_err(|refusal| refused(*refusal))?;
+    let others = proxy.tallies.signing_in(login.as_str());
     let sign_in = proxy.tallies.sign_in(login.as_str(), front.peer().ip().to_canonical());
     let _sign_in = sign_in.ok_or_else(|| refused(Refusal::TooMany("sign-ins under way")))?;
     let session = Session::new(proxy.ink(), client.clone(), login, request.database.clone());
     let counted = METRICS.sign_in();
-    let signed_in = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone()).await;
+    let signed_in = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone(), &others).await;
     counted.end((&signed_in).into());
     let session = signed_in?;
 
