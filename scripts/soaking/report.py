@@ -43,6 +43,13 @@ def slope(points):
     return per_s * 3600, student * math.sqrt(rest / freedom / spread) * 3600, mean_y - per_s * mean_x
 
 
+def halves(points):
+    """A leak goes on as it began; what merely settles slows down."""
+    middle = len(points) // 2
+    first, second = (slope(half)[0] for half in (points[:middle], points[middle:]))
+    return f"first half {first:+.0f}, second half {second:+.0f} an hour"
+
+
 def quantile(numbers, q):
     numbers = sorted(numbers)
     return numbers[min(len(numbers) - 1, int(q * len(numbers)))] if numbers else math.nan
@@ -88,7 +95,7 @@ def judge(soak, verified, has_disk):
         values = [row[column] for row in soak.samples if row["at_s"] >= warm_up(soak)]
         lines.append(
             f"{column}: {found:+.1f} {unit} an hour, 95 % between {found - half:+.1f} and {found + half:+.1f}: {verdict}; "
-            f"from {min(values)} to {max(values)}"
+            f"from {min(values)} to {max(values)}; {halves(blocks(soak, column))}"
         )
     times = felt(soak)
     for who in ["through the proxy", "direct"]:
