@@ -86,3 +86,17 @@ need_clients() {
     cp "$wanted" "$venv/installed.txt"
   fi
 }
+
+# Prometheus and promtool, unpacked and not installed: Debian's package would start a server of its own.
+need_prometheus() {
+  local dir="$root/.work/prometheus"
+  if have prometheus && have promtool || [ -x "$dir/usr/bin/promtool" ]; then return 0; fi
+  have apt-get || fail "please install prometheus (with promtool)"
+  step "unpacking prometheus"
+  mkdir -p "$dir"
+  (
+    cd "$dir"
+    apt-get download -q prometheus >&2 2>/dev/null || { apt-get update -qq && apt-get download -q prometheus >&2; }
+    dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+  )
+}

@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::error::{Endpoint, Error};
+use crate::metrics::{IdpOutcome, METRICS};
 
 /// The longest answer that is read, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -177,32 +178,11 @@ impl Http {
 
     /// Sends a request and reads the whole answer, whatever its status but a redirect.
     pub(super) async fn send(&self, endpoint: Endpoint, request: RequestBuilder) -> Result<Reply, Error> {
-        let failed = |error: reqwest::Error| {
-            if error.is_timeout() {
-                Error::Slow { endpoint, after: TIMEOUT }
-            } else {
-                Error::Unreachable { endpoint, source: error.without_url() }
-            }
-        };
-        let mut response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(Error::Redirect { endpoint, status: status.as_u16() });
-        }
-        let seconds = |value: &reqwest::header::HeaderValue| value.to_str().ok()?.trim().parse().ok();
-        let retry_after = response.headers().get("retry-after").and_then(seconds).map(Duration::from_secs);
-        let date = response
-            .headers()
-            .get("date")
-            .and_then(|value| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.to_str().ok()?).ok());
-        let mut body = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len().saturating_add(chunk.len()) > BODY_BYTES_MAX {
-                return Err(Error::TooLarge { endpoint });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Reply { status: status.as_u16(), retry_after, date, body })
+        let begun = Instant::now();
+        let reply = exchange(endpoint, request).await;
+        let outcome = reply.as_ref().map_or_else(IdpOutcome::from, |reply| reply.status.into());
+        METRICS.idp.asked(endpoint, outcome, begun.elapsed());
+        reply
     }
 
     /// Sends a request and wants a plain success.
@@ -214,6 +194,35 @@ impl Http {
             status => Err(Error::Status { endpoint, status }),
         }
     }
+}
+
+async fn exchange(endpoint: Endpoint, request: RequestBuilder) -> Result<Reply, Error> {
+    let failed = |error: reqwest::Error| {
+        if error.is_timeout() {
+            Error::Slow { endpoint, after: TIMEOUT }
+        } else {
+            Error::Unreachable { endpoint, source: error.without_url() }
+        }
+    };
+    let mut response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(Error::Redirect { endpoint, status: status.as_u16() });
+    }
+    let seconds = |value: &reqwest::header::HeaderValue| value.to_str().ok()?.trim().parse().ok();
+    let retry_after = response.headers().get("retry-after").and_then(seconds).map(Duration::from_secs);
+    let date = response
+        .headers()
+        .get("date")
+        .and_then(|value| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.to_str().ok()?).ok());
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len().saturating_add(chunk.len()) > BODY_BYTES_MAX {
+            return Err(Error::TooLarge { endpoint });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { status: status.as_u16(), retry_after, date, body })
 }
 
 /// Whether a status means "not now" and not "never".

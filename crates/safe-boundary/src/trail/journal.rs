@@ -226,6 +226,12 @@ impl Journal {
         self.0.queue.status()
     }
 
+    /// How many batches wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.0.queue.queued()
+    }
+
     /// Where content too large for a record goes.
     #[must_use]
     pub fn blobs(&self) -> &BlobStore {

@@ -19,4 +19,6 @@ mod clients;
 mod completeness;
 mod kill;
 mod login;
+mod metrics;
 mod relay;
+mod watching;

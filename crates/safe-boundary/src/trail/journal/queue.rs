@@ -15,6 +15,7 @@ use domain::audit::record::Batch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{AppendError, Status};
+use crate::metrics::METRICS;
 
 /// What appends may hold in the queue, in KiB; who needs more waits.
 const ROOM_KIB: u32 = 32 << 10;
@@ -29,12 +30,16 @@ const NOTES_DELAY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) ticket: u64,
+    since: Instant,
     sender: oneshot::Sender<Result<Receipt, AppendError>>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Waiter {
     pub(super) fn tell(self, result: Result<Receipt, AppendError>) {
+        if result.is_ok() {
+            METRICS.journal.durable(self.since);
+        }
         // Who has gone away needs no answer.
         let _ = self.sender.send(result);
     }
@@ -182,7 +187,8 @@ impl Queue {
             Some((Refusal::Stopped, _)) => return Err(AppendError::Stopped),
             _ if state.closing => return Err(AppendError::Stopped),
             _ if batch.is_empty() => {
-                Waiter { ticket: 0, sender, _room: room }.tell(Ok(super::receipt(self.epoch, 0)));
+                Waiter { ticket: 0, since: Instant::now(), sender, _room: room }
+                    .tell(Ok(super::receipt(self.epoch, 0)));
                 return Ok((0, None));
             }
             Some((Refusal::Full, _)) => {
@@ -193,7 +199,7 @@ impl Queue {
         }
         state.tickets += 1;
         state.waiters += 1;
-        let waiter = Waiter { ticket: state.tickets, sender, _room: room };
+        let waiter = Waiter { ticket: state.tickets, since: Instant::now(), sender, _room: room };
         let ticket = waiter.ticket;
         state.items.push_back(Item { batch, waiter: Some(waiter) });
         let rouse = (state.rest != Rest::Awake).then_some(Rouse(self));
@@ -225,6 +231,10 @@ impl Queue {
             }
         }
         state.items.push_back(Item { batch, waiter: None });
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.state().items.len()
     }
 
     pub(super) fn close(&self) {

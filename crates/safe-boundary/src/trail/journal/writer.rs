@@ -16,6 +16,7 @@ use tlog::hash::{self, Hash};
 use super::Options;
 use super::recover::Tail;
 use super::segment::{Segment, Spare};
+use crate::metrics::METRICS;
 use crate::trail::blob::BlobStore;
 use crate::trail::layout::{self, FrameHeader, SegmentHeader};
 
@@ -136,6 +137,7 @@ impl Writer {
         }
         self.index = header.first + u64::from(header.count);
         self.chain = header.chain;
+        METRICS.journal.wrote(header.count.into(), self.buffer.len());
         if sync {
             self.sync()?;
         }
@@ -149,7 +151,9 @@ impl Writer {
             && self.durable < self.index
         {
             // Whatever the reason: a second try may succeed without the data being there.
+            let begun = Instant::now();
             segment.file.sync().map_err(Trouble::Broken)?;
+            METRICS.journal.synced(self.index - self.durable, begun.elapsed());
             self.durable = self.index;
         }
         Ok(())

@@ -10,9 +10,13 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::http;
 use super::idp::Idp;
 use super::postgres::Postgres;
 use super::process::{Lines, Process, mortal};
+
+/// The line of `[server]` that gives a proxy a port for metrics.
+pub(crate) const METRICS_PORT: &str = "metrics = \"127.0.0.1:0\"";
 
 const BINARY: &str = env!("CARGO_BIN_EXE_safe-boundary");
 
@@ -21,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) prompting_programs: Vec<String>,
     /// Further lines of `[server]`.
     pub(crate) server: &'static str,
+    /// `drain` of it.
+    pub(crate) drain: &'static str,
     /// `client_id` at the provider: that decides by which key ID tokens are signed.
     pub(crate) client: &'static str,
     /// `log_statement` of the database behind it.
@@ -29,13 +35,19 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { prompting_programs: vec!["psql".to_owned()], server: "", client: "safe-boundary", log_statements: "all" }
+        Self {
+            prompting_programs: vec!["psql".to_owned()],
+            server: "",
+            drain: "1s",
+            client: "safe-boundary",
+            log_statements: "all",
+        }
     }
 }
 
 /// The configuration of a proxy between `idp` and `postgres`; paths are relative to the stage's folder.
 pub(crate) fn config(postgres: &Postgres, idp: &Idp, settings: &Settings) -> String {
-    let Settings { prompting_programs, server, client, .. } = settings;
+    let Settings { prompting_programs, server, drain, client, .. } = settings;
     let (issuer, port) = (&idp.issuer, postgres.port);
     format!(
         r#"
@@ -44,7 +56,7 @@ tls_cert = "server.crt"
 tls_key = "server.key"
 public_url = "https://boundary.example.com"
 node = "test"
-drain = "1s"
+drain = "{drain}"
 {server}
 
 [idp]
@@ -82,6 +94,8 @@ pub(crate) struct Proxy {
     process: Process,
     folder: PathBuf,
     pub(crate) address: SocketAddr,
+    /// Where it tells of itself, with [`METRICS_PORT`] among its settings.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl Proxy {
@@ -92,13 +106,25 @@ impl Proxy {
     }
 
     fn start_again(folder: &Path) -> Self {
-        let mut command = mortal(BINARY);
-        command.arg("serve").arg("--config").arg(folder.join("safe-boundary.toml")).stderr(Stdio::piped());
+        // A write beyond a limit of the system fails then, as it does on a broken disk, and does not end the process.
+        let mut command = mortal("env");
+        command
+            .arg("--ignore-signal=XFSZ")
+            .arg(BINARY)
+            .arg("serve")
+            .arg("--config")
+            .arg(folder.join("safe-boundary.toml"))
+            .stderr(Stdio::piped());
         let mut process = Process::start(&mut command);
         let log = Lines::of(process.child().stderr.take().unwrap());
         let address = log.wait_for(|line| said(line, "listening")?["address"].as_str()?.parse().ok());
         log.wait_for(|line| said(line, "ready"));
-        Self { process, folder: folder.to_owned(), address }
+        let metrics = log.all().iter().find_map(|line| {
+            let listening = said(line, "listening")?;
+            listening["paths"].as_str()?;
+            listening["address"].as_str()?.parse().ok()
+        });
+        Self { process, folder: folder.to_owned(), address, metrics }
     }
 
     /// As kill -9 does it, and then from the beginning on what lies on disk.
@@ -113,8 +139,36 @@ impl Proxy {
 
     /// Asks it to stop and waits until it has.
     pub(crate) fn drain(&mut self) -> i32 {
+        self.begin_drain();
+        self.end_of_drain()
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn begin_drain(&self) {
         self.process.signal("TERM");
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) fn end_of_drain(&mut self) -> i32 {
         self.process.wait().code().unwrap_or(-1)
+    }
+
+    /// From now on it cannot write beyond the first bytes of any file.
+    pub(crate) fn break_writes(&self) {
+        let pid = self.process.id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &pid, "--fsize=4096"]).status().unwrap();
+        assert!(limited.success(), "the process could not be limited");
+    }
+
+    /// What `/metrics`, `/healthz` or `/readyz` says: status and body.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let answer = http::request(&self.metrics_authority(), "GET", path, "").unwrap();
+        (answer.status, answer.body)
+    }
+
+    /// Where [`Proxy::get`] asks.
+    pub(crate) fn metrics_authority(&self) -> String {
+        self.metrics.expect("this proxy has a port for metrics").to_string()
     }
 
     /// The most memory it ever had, in KiB.
