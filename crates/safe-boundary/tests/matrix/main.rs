@@ -38,6 +38,11 @@ fn every_client_works_on_postgresql_15() {
     run::all_clients(Server::V15, LARGE);
 }
 
+#[test]
+fn a_client_that_hides_prompts_is_sent_to_the_page_for_keys() {
+    run::all_are_refused();
+}
+
 mod long {
     use super::servers::Server;
 
