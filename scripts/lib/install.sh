@@ -70,7 +70,7 @@ need_bench() {
     "/usr/lib/postgresql/$(ls /usr/lib/postgresql | sort -V | tail -1)/bin/pgbench:postgresql-contrib"
 }
 
-# The clients that the end-to-end tests drive besides psql: two for Python in a folder of their own, one for Java.
+# The clients that the matrix drives besides psql: those for Python in a folder of their own, and one for Java.
 need_clients() {
   need_packages "faketime:faketime"   # a proxy whose clock is wrong
   need_packages "python3:python3" "javac:default-jdk-headless" "/usr/share/java/postgresql.jar:libpostgresql-jdbc-java"
@@ -82,7 +82,7 @@ need_clients() {
       need_packages "/nowhere:python3-venv"
       python3 -m venv --clear "$venv"
     }
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" >&2
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" >&2
     cp "$wanted" "$venv/installed.txt"
   fi
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::http;
 use super::idp::Idp;
-use super::postgres::Postgres;
+use super::postgres::{Postgres, Programs};
 use super::process::{Lines, Process, mortal};
 
 /// The line of `[server]` that gives a proxy a port for metrics.
@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) client: &'static str,
     /// `log_statement` of the database behind it.
     pub(crate) log_statements: &'static str,
+    /// The programs of the PostgreSQL behind it.
+    pub(crate) postgres: Programs,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
             drain: "1s",
             client: "safe-boundary",
             log_statements: "all",
+            postgres: Programs::newest(),
         }
     }
 }
