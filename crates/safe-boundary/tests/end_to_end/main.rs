@@ -17,6 +17,7 @@ mod support;
 
 mod clients;
 mod completeness;
+mod faults;
 mod kill;
 mod login;
 mod relay;

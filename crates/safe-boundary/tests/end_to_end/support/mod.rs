@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod idp;
 pub(crate) mod postgres;
@@ -16,6 +17,7 @@ pub(crate) mod server_log;
 pub(crate) mod trail;
 pub(crate) mod wire;
 
+use disk::BadDisk;
 use idp::Idp;
 use postgres::Postgres;
 use proxy::{Proxy, Settings};
@@ -51,6 +53,18 @@ impl Stage {
         let idp = Idp::start();
         let proxy = Proxy::start(folder.path(), &proxy::config(&postgres, &idp, settings));
         Self { proxy, idp, postgres, folder }
+    }
+
+    /// A stage whose proxy keeps its trail on a disk that fails as the test says.
+    pub(crate) fn on_a_bad_disk(settings: &Settings, is_shadowed: bool) -> (Self, BadDisk) {
+        let folder = postgres::unpack_template();
+        let postgres = Postgres::start(folder.path(), settings.log_statements);
+        let idp = Idp::start();
+        let disk = BadDisk::below(folder.path(), is_shadowed);
+        let config = proxy::config(&postgres, &idp, settings);
+        let proxy = Proxy::start_in(folder.path(), &config, disk.wrapper());
+        let proxy = proxy.unwrap_or_else(|ended| panic!("{ended:?}"));
+        (Self { proxy, idp, postgres, folder }, disk)
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -60,6 +60,11 @@ impl Postgres {
         self.log.all().iter().filter(|line| line.contains("LOG:  connection authorized: ")).count()
     }
 
+    /// The lines that it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.all()
+    }
+
     /// Stops the server and gives all that it has logged.
     pub(crate) fn stop(&mut self) -> Vec<Entry> {
         self.process.signal("INT");
