@@ -5,8 +5,11 @@
 
 mod calls;
 mod coverage;
+mod full;
+mod power;
 
 mod slow;
+mod start;
 
 mod two;
 
@@ -140,7 +143,7 @@ impl Witness {
     /// Holds three tales against each other: what was told, what the server logged, what is on record.
     fn compare(&self, stage: &mut Stage, what: &str) {
         let log = stage.postgres.stop();
-        let ran: BTreeSet<&str> = log.iter().flat_map(ran).collect();
+        let ran: BTreeSet<&str> = log.iter().filter_map(|entry| mark(server_log::statement(entry)?.0)).collect();
         let records = stage.trail();
         let sent = records.iter().filter(|record| matches!(record.protocol(), "simple" | "execute"));
         let texts: Vec<String> = sent.filter_map(|record| record.text(stage.folder())).collect();
@@ -170,19 +173,6 @@ impl Witness {
             }
         }
     }
-}
-
-/// The marks of what an entry of the server's log says that it ran.
-///
-/// The server does not go on with a long line when a signal has interrupted it, so the next one may be stuck to it.
-fn ran(entry: &server_log::Entry) -> impl Iterator<Item = &str> {
-    let first = server_log::statement(entry).and_then(|(text, _)| mark(text));
-    let stuck = entry.text.split('\u{1e}').skip(1).filter_map(|line| {
-        let (_, text) =
-            line.split_once("LOG:  statement: ").or_else(|| line.split_once("LOG:  execute <unnamed>: "))?;
-        mark(text)
-    });
-    first.into_iter().chain(stuck)
 }
 
 /// The mark at the beginning of a text.

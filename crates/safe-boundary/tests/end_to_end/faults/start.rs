@@ -1,1 +1,120 @@
-//! To come.
+//! Every call that a start makes on the files of the trail fails once: it starts, or says why it does not.
+
+use super::super::support::disk::{CHANGES, EIO, ENOSPC, Effect, Fault, WHOLE};
+use super::super::support::proxy::Proxy;
+use super::super::support::wire::Wire;
+use super::super::support::{ALICE, copy_folder};
+use super::{RESTART_MAX, Told, Witness, run, stage};
+
+/// What may happen to a start.
+const FAULTS: [Fault; 5] = [
+    Fault { effect: Effect::Fails, error: EIO, kinds: CHANGES, parts: WHOLE },
+    Fault { effect: Effect::Fails, error: ENOSPC, kinds: CHANGES, parts: WHOLE },
+    Fault { effect: Effect::FailsHalfway, error: EIO, kinds: CHANGES, parts: WHOLE },
+    Fault { effect: Effect::KillsBefore, error: 0, kinds: CHANGES, parts: WHOLE },
+    Fault { effect: Effect::KillsAfter, error: 0, kinds: CHANGES, parts: WHOLE },
+];
+
+/// What a proxy starts on.
+#[derive(Clone, Copy, Debug)]
+enum Trail {
+    /// A folder with nothing in it.
+    New,
+    /// One whose writer was killed, with a torn frame at its end.
+    Torn,
+}
+
+#[test]
+fn c1_a_start_on_a_new_disk_that_is_full_at_any_call() {
+    each_call(Trail::New, &FAULTS[1..2]);
+}
+
+#[test]
+fn c2_a_start_on_a_torn_trail_that_breaks_at_any_call() {
+    each_call(Trail::Torn, &FAULTS[..1]);
+}
+
+mod long {
+    use super::{FAULTS, Trail, each_call};
+
+    #[test]
+    fn c4_a_start_on_a_new_disk_with_any_fault_at_any_call() {
+        each_call(Trail::New, &FAULTS);
+    }
+
+    #[test]
+    fn c4_a_start_on_a_torn_trail_with_any_fault_at_any_call() {
+        each_call(Trail::Torn, &FAULTS);
+    }
+}
+
+fn each_call(trail: Trail, faults: &[Fault]) {
+    let (mut stage, disk) = stage(false);
+    let mut wire = Wire::signed_in(&stage, ALICE);
+    let mut witness = Witness::default();
+    witness.heard(run(&mut wire, "before"));
+    stage.proxy.kill();
+    let left = std::fs::canonicalize(stage.folder().join("audit")).unwrap();
+    let mut slowest = std::time::Duration::ZERO;
+    let (mut starts, mut refusals, mut calls) = (0, 0, 0);
+    for (turn, fault) in faults.iter().enumerate() {
+        for at in 1.. {
+            let place = disk.insert(&format!("disk-{turn}-{at}"));
+            if let Trail::Torn = trail {
+                copy_folder(&left, &place);
+                tear(&place);
+            }
+            disk.bring(fault, at, 1);
+            let started = Proxy::start_again(stage.folder(), disk.wrapper());
+            let was_hit = disk.affected() > 0;
+            disk.end();
+            let what = format!("{trail:?}: {fault:?} at {at}");
+            match started {
+                Ok(started) => {
+                    starts += 1;
+                    drop(started);
+                }
+                Err(ended) => {
+                    refusals += 1;
+                    let is_killed = matches!(fault.effect, Effect::KillsBefore | Effect::KillsAfter);
+                    let expected = if is_killed { None } else { Some(1) };
+                    assert_eq!(ended.code, expected, "{what}: {ended:?}");
+                    let says = ended.log.contains("cannot open the journal in ");
+                    assert!(is_killed || says, "{what}: {ended:?}");
+                }
+            }
+            let again = Proxy::start_again(stage.folder(), disk.wrapper());
+            stage.proxy = again.unwrap_or_else(|ended| panic!("{what}, and then: {ended:?}"));
+            slowest = slowest.max(stage.proxy.up_after);
+            stage.verify_trail();
+            stage.proxy.kill();
+            std::fs::remove_dir_all(place).unwrap();
+            if !was_hit {
+                break;
+            }
+            calls = calls.max(at);
+        }
+    }
+    disk.saw_everything();
+    println!(
+        "{trail:?}: {calls} calls, {starts} starts with a fault, {refusals} refused; the slowest start after it {} ms",
+        slowest.as_millis()
+    );
+    assert!(calls > 15 && refusals > 15, "{calls} calls, {refusals} refusals");
+    assert!(slowest < RESTART_MAX, "{slowest:?}");
+    assert!(witness.told.values().all(|told| *told == Told::Done));
+    disk.insert_again(&left);
+    stage.proxy = Proxy::start_again(stage.folder(), disk.wrapper()).unwrap_or_else(|ended| panic!("{ended:?}"));
+    witness.compare(&mut stage, "starts");
+}
+
+/// Half a frame behind the last one, as a loss of power leaves it.
+fn tear(place: &std::path::Path) {
+    use std::os::unix::fs::FileExt as _;
+    let names = std::fs::read_dir(place.join("journal")).unwrap().map(|name| name.unwrap().path());
+    let last = names.filter(|path| path.extension().is_some_and(|end| end == "sbj")).max().unwrap();
+    let bytes = std::fs::read(&last).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    let file = std::fs::File::options().write(true).open(&last).unwrap();
+    file.write_all_at(b"\xffSBF torn", (end + 1).next_multiple_of(8)).unwrap();
+}

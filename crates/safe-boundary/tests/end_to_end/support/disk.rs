@@ -4,8 +4,9 @@
 //! counted, whoever makes it. The trail lies in memory, where no real disk adds faults of its own.
 //! Deliberately not here: what must hold when it fails (`faults/`).
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::{DirEntryExt as _, FileExt as _, MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -67,6 +68,18 @@ pub(crate) struct Fault {
     pub(crate) parts: u64,
 }
 
+/// What a loss of power leaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Left {
+    /// What was synced.
+    Synced,
+    /// What was synced, and some of the sectors that were written besides; which ones, this number decides.
+    Sectors(u64),
+}
+
+/// What a disk writes as a whole or not at all.
+const SECTOR: usize = 512;
+
 /// Places in the control file; `struct control` of the library.
 const LOADED: u64 = 0;
 const EFFECT: u64 = 1;
@@ -108,9 +121,67 @@ impl BadDisk {
     pub(crate) fn insert(&self, name: &str) -> PathBuf {
         let place = self.memory.path().join(name);
         fs::create_dir(&place).unwrap();
-        fs::remove_file(&self.trail).ok();
-        symlink(&place, &self.trail).unwrap();
+        self.insert_again(&place);
         place
+    }
+
+    /// Puts a disk that was there before in the place of the present one.
+    pub(crate) fn insert_again(&self, place: &Path) {
+        fs::remove_file(&self.trail).ok();
+        symlink(place, &self.trail).unwrap();
+    }
+
+    /// Puts a disk with what a loss of power has left in the place of the present one. The proxy must be dead.
+    pub(crate) fn lose_power(&self, left: Left, name: &str) {
+        let old = fs::canonicalize(&self.trail).unwrap();
+        let new = self.insert(name);
+        self.rebuild(fs::metadata(&old).unwrap().ino(), &old, &new, left);
+        fs::remove_dir_all(&self.shadow).unwrap();
+        fs::create_dir(&self.shadow).unwrap();
+        self.shadow_all(&new);
+        fs::remove_dir_all(old).unwrap();
+    }
+
+    /// What is durable of a folder goes into `to`; `folder` is where it was.
+    fn rebuild(&self, inode: u64, folder: &Path, to: &Path, left: Left) {
+        // A folder that was never synced has no names.
+        let names = fs::read_to_string(self.shadow.join(format!("d{inode}"))).unwrap_or_default();
+        for line in names.lines() {
+            let mut words = line.splitn(3, ' ');
+            let (inode, kind, name) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+            let (inode, target) = (inode.parse().unwrap(), to.join(name));
+            if kind == "d" {
+                fs::create_dir(&target).unwrap();
+                self.rebuild(inode, &folder.join(name), &target, left);
+                continue;
+            }
+            // A file that was never synced is empty.
+            let mut content = fs::read(self.shadow.join(format!("i{inode}"))).unwrap_or_default();
+            let written = folder.join(name);
+            if let Left::Sectors(chance) = left
+                && fs::metadata(&written).is_ok_and(|metadata| metadata.ino() == inode)
+            {
+                mix(&mut content, &fs::read(&written).unwrap(), chance ^ inode);
+            }
+            fs::write(&target, content).unwrap();
+        }
+    }
+
+    /// All that is in a folder counts as synced.
+    fn shadow_all(&self, folder: &Path) {
+        let mut names = String::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let (is_folder, inode) = (entry.file_type().unwrap().is_dir(), entry.ino());
+            let kind = if is_folder { "d" } else { "f" };
+            writeln!(names, "{inode} {kind} {}", entry.file_name().to_str().unwrap()).unwrap();
+            if is_folder {
+                self.shadow_all(&entry.path());
+            } else {
+                fs::copy(entry.path(), self.shadow.join(format!("i{inode}"))).unwrap();
+            }
+        }
+        fs::write(self.shadow.join(format!("d{}", fs::metadata(folder).unwrap().ino())), names).unwrap();
     }
 
     /// What starts a proxy with the library in it: for that process alone, not for who starts it.
@@ -182,6 +253,18 @@ impl BadDisk {
         let mut raw = [0; 8];
         self.control.read_exact_at(&mut raw, place * 8).unwrap();
         u64::from_ne_bytes(raw)
+    }
+}
+
+/// Puts some of the sectors in which `written` differs into `content`.
+fn mix(content: &mut Vec<u8>, written: &[u8], seed: u64) {
+    let mut random = seed;
+    content.resize(content.len().max(written.len()), 0);
+    for (durable, written) in content.chunks_mut(SECTOR).zip(written.chunks(SECTOR)) {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if (random >> 40) & 1 == 1 {
+            durable[..written.len()].copy_from_slice(written);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::process::{Lines, Process};
+use super::process::{Lines, Process, mortal};
 use super::root;
 use super::server_log::{self, Entry};
 
@@ -24,6 +24,7 @@ const TEMPLATE_AGE_MAX: Duration = Duration::from_secs(20 * 24 * 3600);
 pub(crate) struct Postgres {
     process: Process,
     log: Lines,
+    _tail: Process,
     pub(crate) port: u16,
 }
 
@@ -49,10 +50,16 @@ impl Postgres {
         for setting in [&prefix, &statements, "log_connections=on", "log_disconnections=on"] {
             command.args(["-c", setting]);
         }
-        let mut process = Process::start(command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped()));
-        let log = Lines::of(process.child().stderr.take().unwrap());
+        // To a file: in a pipe the long lines of several sessions would run into each other.
+        let path = folder.join(format!("postgres-{port}.log"));
+        let file = File::options().create(true).append(true).open(&path).unwrap();
+        let process = Process::start(command.current_dir("/").stdout(Stdio::null()).stderr(file));
+        let mut tail = mortal("tail");
+        tail.args(["-f", "-n", "+1", "-s", "0.1", &format!("--pid={}", process.id())]).arg(&path);
+        let mut tail = Process::start(tail.stdout(Stdio::piped()));
+        let log = Lines::of(tail.child().stdout.take().unwrap());
         log.find(|line| line.contains("database system is ready to accept connections").then_some(()))?;
-        Some(Self { process, log, port })
+        Some(Self { process, log, _tail: tail, port })
     }
 
     /// How many connections were let in so far; includes those whose end is not awaited.
@@ -68,9 +75,8 @@ impl Postgres {
     /// Stops the server and gives all that it has logged.
     pub(crate) fn stop(&mut self) -> Vec<Entry> {
         self.process.signal("INT");
-        let lines = self.log.to_end();
         self.process.wait();
-        server_log::entries(&lines)
+        server_log::entries(&self.log.to_end())
     }
 }
 
