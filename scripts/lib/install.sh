@@ -62,6 +62,11 @@ need_cargo_tool() {
   cargo install --locked --quiet "$1"
 }
 
+# What the tests break the disk with: a library of their own, and a second opinion on which calls it sees.
+need_faults() {
+  need_packages "cc:build-essential" "strace:strace" "mount:mount"
+}
+
 # The clients that the end-to-end tests drive besides psql: two for Python in a folder of their own, one for Java.
 need_clients() {
   need_packages "python3:python3" "javac:default-jdk-headless" "/usr/share/java/postgresql.jar:libpostgresql-jdbc-java"

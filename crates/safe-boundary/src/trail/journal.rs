@@ -101,7 +101,9 @@ pub enum Error {
         source: io::Error,
     },
     /// What is there cannot be read.
-    #[error("the journal cannot be continued: {0}")]
+    #[error(
+        "the journal cannot be continued: {0}; restore the file, or move the audit folder aside and keep it as evidence"
+    )]
     Unreadable(#[from] read::Error),
     /// Records that had been durable are gone: no torn tail, but damage or an edit.
     #[error(

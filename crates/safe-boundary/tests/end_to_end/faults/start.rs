@@ -34,6 +34,57 @@ fn c2_a_start_on_a_torn_trail_that_breaks_at_any_call() {
     each_call(Trail::Torn, &FAULTS[..1]);
 }
 
+/// What had been durable and is damaged is not papered over: no start, and a text that says what to do.
+#[test]
+fn c3_a_damaged_trail_does_not_start_and_says_what_to_do() {
+    let (mut stage, disk) = stage(false);
+    let mut wire = Wire::signed_in(&stage, ALICE);
+    run(&mut wire, "before");
+    stage.proxy.kill();
+    let left = std::fs::canonicalize(stage.folder().join("audit")).unwrap();
+    let last = last_segment(&left);
+    let whole = std::fs::read(&last).unwrap();
+    let second = frame_after(&whole, 72 + 1);
+    let cases: [(&str, usize, &[u8], &str); 4] = [
+        ("a header of zeros", 0, &[0; 72], "does not continue the chain"),
+        ("a header of something else", 8, &[0xff; 8], "does not continue the chain"),
+        ("the first frame gone", 72, &[0; 84], "proves that it was durable"),
+        ("a byte of the first record", second - 20, b"\0", "proves that it was durable"),
+    ];
+    for (turn, (what, at, bytes, says)) in cases.into_iter().enumerate() {
+        let place = disk.insert(&format!("disk-{turn}-damaged"));
+        copy_folder(&left, &place);
+        let mut damaged = whole.clone();
+        damaged[at..at + bytes.len()].copy_from_slice(bytes);
+        std::fs::write(last_segment(&place), &damaged).unwrap();
+        for _ in 0..2 {
+            let Err(ended) = Proxy::start_again(stage.folder(), disk.wrapper()) else { panic!("{what}: it starts") };
+            assert_eq!(ended.code, Some(1), "{what}: {ended:?}");
+            let advice = "restore the file, or move the audit folder aside and keep it as evidence";
+            assert!(ended.log.contains(says) && ended.log.contains(advice), "{what}: {ended:?}");
+            assert_eq!(std::fs::read(last_segment(&place)).unwrap(), damaged, "{what}: evidence is left as it is");
+        }
+        let verify = stage.proxy.audit(&["verify"]);
+        assert_eq!(verify.status.code(), Some(2), "{what}: {verify:?}");
+    }
+    // The advice works: a new folder starts, and so does the restored one.
+    disk.insert("disk-new");
+    drop(Proxy::start_again(stage.folder(), disk.wrapper()).unwrap_or_else(|ended| panic!("{ended:?}")));
+    disk.insert_again(&left);
+    drop(Proxy::start_again(stage.folder(), disk.wrapper()).unwrap_or_else(|ended| panic!("{ended:?}")));
+    stage.verify_trail();
+}
+
+/// The offset of the first frame at or after `from`.
+fn frame_after(segment: &[u8], from: usize) -> usize {
+    from + segment[from..].windows(4).position(|four| four == b"\xffSBF").expect("a frame")
+}
+
+fn last_segment(place: &std::path::Path) -> std::path::PathBuf {
+    let names = std::fs::read_dir(place.join("journal")).unwrap().map(|name| name.unwrap().path());
+    names.filter(|path| path.extension().is_some_and(|end| end == "sbj")).max().unwrap()
+}
+
 mod long {
     use super::{FAULTS, Trail, each_call};
 
@@ -111,8 +162,7 @@ fn each_call(trail: Trail, faults: &[Fault]) {
 /// Half a frame behind the last one, as a loss of power leaves it.
 fn tear(place: &std::path::Path) {
     use std::os::unix::fs::FileExt as _;
-    let names = std::fs::read_dir(place.join("journal")).unwrap().map(|name| name.unwrap().path());
-    let last = names.filter(|path| path.extension().is_some_and(|end| end == "sbj")).max().unwrap();
+    let last = last_segment(place);
     let bytes = std::fs::read(&last).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
     let file = std::fs::File::options().write(true).open(&last).unwrap();
