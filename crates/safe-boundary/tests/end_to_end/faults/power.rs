@@ -8,7 +8,7 @@ use std::thread;
 
 use super::super::support::ALICE;
 use super::super::support::disk::{BadDisk, EIO, Effect, Fault, JOURNAL, Left, SYNC};
-use super::super::support::proxy::Proxy;
+use super::super::support::proxy::{Proxy, said};
 use super::super::support::wire::Wire;
 use super::{Told, Witness, run, stage};
 
@@ -23,6 +23,24 @@ fn c4_what_ran_is_on_record_after_a_loss_of_power() {
 #[test]
 fn c2_what_a_failed_sync_has_lost_is_written_again_at_the_next_start() {
     fail_a_sync_then_lose_power(1, 6);
+}
+
+/// A trail in a folder that the proxy has to make, and the folder above it too.
+#[test]
+fn c4_a_folder_that_was_made_for_the_trail_survives_a_loss_of_power() {
+    let (mut stage, disk) = stage(true);
+    stage.proxy.kill();
+    let config = std::fs::read_to_string(stage.folder().join("safe-boundary.toml")).unwrap();
+    let config = config.replace("dir = \"audit\"", "dir = \"audit/made/anew/trail\"");
+    let mut epochs = Vec::new();
+    for _ in 0..2 {
+        let started = Proxy::start_in(stage.folder(), &config, disk.wrapper());
+        stage.proxy = started.unwrap_or_else(|ended| panic!("{ended:?}"));
+        epochs.push(stage.proxy.log.wait_for(|line| said(line, "ready")?["epoch"].as_u64()));
+        stage.proxy.kill();
+        disk.lose_power(Left::Synced, &format!("made-{}", epochs.len()));
+    }
+    assert_eq!(epochs, [1, 2], "the second start finds the trail of the first");
 }
 
 mod long {

@@ -95,7 +95,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     /// What it logs.
     pub(crate) log: Lines,
-    /// From its start to the first connection that it took.
+    /// From its start to the first connection that it took, without the time in which the machine was busy with others.
     pub(crate) up_after: Duration,
 }
 
@@ -123,7 +123,7 @@ impl Proxy {
         let mut command = mortal("env");
         command.args(&wrapper).arg(BINARY);
         command.arg("serve").arg("--config").arg(folder.join("safe-boundary.toml")).stderr(Stdio::piped());
-        let started = Instant::now();
+        let (started, own_wait) = (Instant::now(), waited("thread-self"));
         let mut process = Process::start(&mut command);
         let log = Lines::of(process.child().stderr.take().unwrap());
         let address = log.find(|line| said(line, "listening")?["address"].as_str()?.parse::<SocketAddr>().ok());
@@ -132,7 +132,8 @@ impl Proxy {
             return Err(NotStarted { code: process.wait().code(), log: log.to_end().join("\n") });
         };
         TcpStream::connect(address).unwrap();
-        let (folder, up_after) = (folder.to_owned(), started.elapsed());
+        let others = waited(&process.id().to_string()).max(waited("thread-self").saturating_sub(own_wait));
+        let (folder, up_after) = (folder.to_owned(), started.elapsed().saturating_sub(others));
         Ok(Self { process, folder, wrapper, address, log, up_after })
     }
 
@@ -175,6 +176,12 @@ impl Proxy {
         let dir = self.folder.join("audit");
         Command::new(BINARY).arg("audit").arg("--dir").arg(dir).args(arguments).output().unwrap()
     }
+}
+
+/// How long a thread could have run, but no processor was free.
+fn waited(thread: &str) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
+    Duration::from_nanos(text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0))
 }
 
 /// The fields of a log line that says `message`.
