@@ -38,7 +38,7 @@
 enum kind { OPEN = 1, WRITE = 2, SYNC = 4, SYNC_FOLDER = 8, SIZE = 16, RENAME = 32, UNLINK = 64, MKDIR = 128, READ = 256 };
 enum { KINDS = 9 };
 enum part { JOURNAL = 1, BLOBS = 2, OTHER = 4, SPARE = 8 };
-enum effect { NONE, ERROR, SHORT, HALF_THEN_ERROR, HOLD, KILL_BEFORE, KILL_AFTER, DONE_THEN_ERROR };
+enum effect { NONE, ERROR, SHORT, HALF_THEN_ERROR, HOLD, KILL_BEFORE, KILL_AFTER, DONE_THEN_ERROR, LIE };
 
 struct control {
   uint64_t loaded;   /* how many processes have this library, ever */
@@ -333,6 +333,8 @@ static long hold(const struct call *call) {
   return perform(call);
 }
 
+static int lied; /* in the shadow only: what was said to be durable is not */
+
 static void die(void) {
   CALL(SYS_kill, CALL(SYS_getpid, 0), SIGKILL);
   for (;;) CALL(SYS_sched_yield, 0);
@@ -348,6 +350,7 @@ static long affected(const struct call *call, enum effect effect) {
     case HOLD: return hold(call);
     case KILL_BEFORE: die(); return 0;
     case KILL_AFTER: perform(call); die(); return 0;
+    case LIE: lied = 1; return writes(call) ? perform(call) : 0;
     case DONE_THEN_ERROR: return (result = perform(call)) < 0 ? result : error;
     default: return perform(call);
   }
@@ -375,8 +378,9 @@ static long shadowed(const struct call *call, int part, int kinds) {
   int durable = is_durable_write(call);
   uint64_t at = call->number == SYS_write || call->number == SYS_writev ? (uint64_t)CALL(SYS_lseek, fd, 0, SEEK_CUR)
                                                                         : (uint64_t)call->argument[3];
+  lied = 0;
   long result = answered(call, part, kinds);
-  if (CALL(SYS_fstat, fd, &file) == 0) {
+  if (!lied && CALL(SYS_fstat, fd, &file) == 0) {
     if (kinds & WRITE && result > 0) shadow_written(&file, at, result);
     if (kinds & SYNC_FOLDER && result == 0) shadow_folder(fd, &file);
     else if (kinds & SYNC && (durable || call->number != SYS_sync_file_range)) shadow_synced(fd, &file, result < 0);

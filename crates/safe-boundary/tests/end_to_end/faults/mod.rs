@@ -142,12 +142,7 @@ impl Witness {
 
     /// Holds three tales against each other: what was told, what the server logged, what is on record.
     fn compare(&self, stage: &mut Stage, what: &str) {
-        let log = stage.postgres.stop();
-        let ran: BTreeSet<&str> = log.iter().filter_map(|entry| mark(server_log::statement(entry)?.0)).collect();
-        let records = stage.trail();
-        let sent = records.iter().filter(|record| matches!(record.protocol(), "simple" | "execute"));
-        let texts: Vec<String> = sent.filter_map(|record| record.text(stage.folder())).collect();
-        let recorded: BTreeSet<&str> = texts.iter().filter_map(|text| mark(text)).collect();
+        let (ran, recorded) = marks(stage);
         let missing: Vec<_> = ran.difference(&recorded).collect();
         let slowest = self.restarts.iter().max().copied().unwrap_or_default();
         println!(
@@ -162,7 +157,7 @@ impl Witness {
         assert!(missing.is_empty(), "{what}: ran without a record: {missing:?}");
         assert!(slowest < RESTART_MAX, "{what}: a restart took {slowest:?}");
         for (mark, told) in &self.told {
-            let (ran, recorded) = (ran.contains(mark.as_str()), recorded.contains(mark.as_str()));
+            let (ran, recorded) = (ran.contains(mark), recorded.contains(mark));
             match told {
                 Told::Done => assert!(ran && recorded, "{what}: {mark} was answered; ran: {ran}, recorded: {recorded}"),
                 // A COPY is refused at its end, when it has begun; of two groups only one may be refused.
@@ -173,6 +168,16 @@ impl Witness {
             }
         }
     }
+}
+
+/// The marks of all that the server says that it ran, and of all that is on record.
+fn marks(stage: &mut Stage) -> (BTreeSet<String>, BTreeSet<String>) {
+    let log = stage.postgres.stop();
+    let ran = log.iter().filter_map(|entry| mark(server_log::statement(entry)?.0)).map(str::to_owned).collect();
+    let records = stage.trail();
+    let sent = records.iter().filter(|record| matches!(record.protocol(), "simple" | "execute"));
+    let recorded = sent.filter_map(|record| mark(&record.text(stage.folder())?).map(str::to_owned)).collect();
+    (ran, recorded)
 }
 
 /// The mark at the beginning of a text.

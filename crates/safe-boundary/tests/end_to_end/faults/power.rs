@@ -7,10 +7,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use super::super::support::ALICE;
-use super::super::support::disk::{BadDisk, EIO, Effect, Fault, JOURNAL, Left, SYNC};
+use super::super::support::disk::{BadDisk, EIO, Effect, Fault, JOURNAL, Left, SYNC, SYNC_FOLDER, WHOLE};
 use super::super::support::proxy::{Proxy, said};
 use super::super::support::wire::Wire;
-use super::{Told, Witness, run, stage};
+use super::{Told, Witness, marks, run, stage};
 
 /// Sessions that write at the moment of the loss.
 const WRITERS: usize = 4;
@@ -23,6 +23,31 @@ fn c4_what_ran_is_on_record_after_a_loss_of_power() {
 #[test]
 fn c2_what_a_failed_sync_has_lost_is_written_again_at_the_next_start() {
     fail_a_sync_then_lose_power(1, 6);
+}
+
+/// Whether these tests can fail: a disk that lies about its syncs cannot be survived, and is found out.
+#[test]
+fn c4_a_disk_that_lies_about_syncs_is_found_out() {
+    for (name, kinds) in [("files", SYNC), ("folders", SYNC_FOLDER)] {
+        let (mut stage, disk) = stage(true);
+        let mut wire = Wire::signed_in(&stage, ALICE);
+        disk.bring(&Fault { effect: Effect::Lies, error: 0, kinds, parts: WHOLE }, 1, u64::MAX);
+        assert!(run(&mut wire, name).iter().all(|(_, told)| *told == Told::Done));
+        disk.end();
+        stage.proxy.kill();
+        disk.lose_power(Left::Synced, name);
+        let found = match Proxy::start_again(stage.folder(), disk.wrapper()) {
+            Err(ended) => ended.log.lines().last().unwrap_or_default().to_owned(),
+            Ok(started) => {
+                stage.proxy = started;
+                let (ran, recorded) = marks(&mut stage);
+                let missing = ran.difference(&recorded).count();
+                assert!(missing > 0, "{name}: nothing is missing");
+                format!("{missing} statements ran without a record")
+            }
+        };
+        println!("a disk that lies about the syncs of {name}: {found}");
+    }
 }
 
 /// A trail in a folder that the proxy has to make, and the folder above it too.

@@ -53,6 +53,8 @@ pub(crate) enum Effect {
     KillsAfter = 6,
     /// It is done, and fails.
     FailsAfterwards = 7,
+    /// A sync does nothing, and says that all is well.
+    Lies = 8,
 }
 
 pub(crate) const ENOSPC: i32 = 28;
