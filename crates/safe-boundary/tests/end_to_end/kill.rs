@@ -1,6 +1,6 @@
 //! kill -9 in the middle of load: whatever the server ran is on record, and the proxy is back at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -67,15 +67,16 @@ fn kill_under_load(rounds: usize) {
 
 /// The server keeps what was copied only after its end went up, and that is on record before.
 fn copies_have_ends(copied: &[String], records: &[Record]) {
-    let begun = |mark: &str| {
-        let text = format!("copy load from stdin /* {mark} */");
-        records.iter().find(|record| record.0["statement"]["text"] == text.as_str())
+    let text = |record: &Record| record.0["statement"]["text"].as_str().map(str::to_owned);
+    let begun: BTreeMap<String, &str> =
+        records.iter().filter_map(|record| Some((text(record)?, record.id()))).collect();
+    let whole = records.iter().filter(|record| record.0["statement"]["copied"]["failed"] == false);
+    let ended: BTreeSet<&str> = whole.filter_map(|end| end.0["statement"]["of"].as_str()).collect();
+    let has_end = |mark: &String| {
+        let of = begun.get(&format!("copy load from stdin /* {mark} */"));
+        of.is_some_and(|id| ended.contains(id))
     };
-    let has_end = |of: &Record| {
-        let mut ends = records.iter().filter(|record| record.protocol() == "copy");
-        ends.any(|end| end.0["statement"]["of"] == of.id() && end.0["statement"]["copied"]["failed"] == false)
-    };
-    let missing: Vec<_> = copied.iter().filter(|mark| !begun(mark).is_some_and(has_end)).collect();
+    let missing: Vec<_> = copied.iter().filter(|mark| !has_end(mark)).collect();
     println!("{} copies came through, {} without the record of their end", copied.len(), missing.len());
     assert!(!copied.is_empty() && missing.is_empty(), "{missing:?}");
 }

@@ -139,6 +139,9 @@ fn each_call(trail: Trail, faults: &[Fault]) {
             slowest = slowest.max(stage.proxy.up_after);
             stage.verify_trail();
             stage.proxy.kill();
+            let names = std::fs::read_dir(place.join("journal")).unwrap().map(|name| name.unwrap().file_name());
+            let torn = names.filter(|name| name.to_string_lossy().starts_with("torn-")).count();
+            assert!(torn > 0 || matches!(trail, Trail::New), "{what}: the torn tail was not put aside");
             std::fs::remove_dir_all(place).unwrap();
             if !was_hit {
                 break;
