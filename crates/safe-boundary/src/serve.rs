@@ -115,10 +115,11 @@ async fn admit<'a>(
     let request = Request::read(packet).map_err(|error| refused(Refusal::Request(error)))?;
     negotiate(front, &request).await?;
     let login = proxy.login(&request).map_err(|refusal| refused(*refusal))?;
+    let others = proxy.tallies.signing_in(login.as_str());
     let sign_in = proxy.tallies.sign_in(login.as_str(), front.peer().ip().to_canonical());
     let _sign_in = sign_in.ok_or_else(|| refused(Refusal::TooMany("sign-ins under way")))?;
     let session = Session::new(proxy.ink(), client.clone(), login, request.database.clone());
-    let session = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone()).await?;
+    let session = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone(), &others).await?;
 
     let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
     let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };

@@ -82,7 +82,7 @@ impl Reach {
         let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && loopback);
         let host_fits = match literal {
-            _ if loopback => self.loopback,
+            _ if loopback || is_local_name(&url) => self.loopback,
             Some(ip) => may_be_called(ip) || (self.link_local && is_link_local(ip)),
             None => url.has_host(),
         };
@@ -107,6 +107,12 @@ fn literal_of(url: &Url) -> Option<IpAddr> {
 
 fn is_loopback(url: &Url, literal: Option<IpAddr>) -> bool {
     literal.map_or_else(|| url.host_str() == Some("localhost"), |ip| ip.is_loopback())
+}
+
+/// Other names for this machine (RFC 6761 §6.3). Not all resolvers know that, so plain http may not go there.
+fn is_local_name(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Link-local addresses, where clouds answer with credentials of the machine, and the few of them that are not.
@@ -284,6 +290,9 @@ mod tests {
         check(public, "http://127.0.0.1/jwks", false);
         check(public, "https://127.0.0.1/jwks", false);
         check(public, "https://localhost/jwks", false);
+        check(public, "https://localhost./jwks", false);
+        check(public, "https://LOCALHOST/jwks", false);
+        check(public, "https://idp.localhost/jwks", false);
         check(public, "https://[::1]/jwks", false);
         check(public, "https://169.254.169.254/latest", false);
         check(public, "https://[::ffff:169.254.169.254]/latest", false);
@@ -302,6 +311,7 @@ mod tests {
         check("http://127.0.0.1:8080", "http://localhost/jwks", true);
         check("http://127.0.0.1:8080", "http://idp.example.com/jwks", false);
         check("http://localhost", "http://[::1]/jwks", true);
+        check("http://localhost", "http://idp.localhost/jwks", false);
         check("http://localhost", "https://169.254.169.254/", false);
         check("https://169.254.1.1", "https://169.254.1.1/jwks", true);
         for issuer in ["http://idp.example.com", "ftp://127.0.0.1", "idp.example.com", "https://0.0.0.0", ""] {
