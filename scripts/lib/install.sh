@@ -70,6 +70,11 @@ need_bench() {
     "/usr/lib/postgresql/$(ls /usr/lib/postgresql | sort -V | tail -1)/bin/pgbench:postgresql-contrib"
 }
 
+# What the tests break the disk with: a library of their own, and a second opinion on which calls it sees.
+need_faults() {
+  need_packages "cc:build-essential" "strace:strace" "mount:mount"
+}
+
 # The clients that the matrix drives besides psql: those for Python in a folder of their own, and one for Java.
 need_clients() {
   need_packages "faketime:faketime"   # a proxy whose clock is wrong

@@ -17,7 +17,7 @@ use super::source::{At, Source};
 use super::{Audit, Config, Idp, Limits, Preset, SecretSource, Server, Session, secret, units};
 use crate::idp::presets;
 
-const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// Checks all of it. What is wrong is in `source`; then the result is not to be used.
 pub(super) fn config(raw: Raw, base: &Path, source: &mut Source<'_>) -> Config {
@@ -135,7 +135,7 @@ impl Check<'_, '_> {
         let segment = &raw.segment.0;
         let segment_bytes = units::size(segment).filter(|bytes| SEGMENT_BYTES.contains(bytes));
         if segment_bytes.is_none() {
-            let message = format!("expected a size from `1MiB` to `1GiB` for `audit.segment`, found `{segment}`");
+            let message = format!("expected a size from `64KiB` to `1GiB` for `audit.segment`, found `{segment}`");
             self.source.wrong(&at.key("segment"), message);
         }
         let parameters = match raw.parameters {

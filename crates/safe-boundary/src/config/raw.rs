@@ -179,7 +179,7 @@ pub(super) struct Audit {
     /// What is recorded of bind parameters: their values, or nothing.
     #[serde(default)]
     pub(super) parameters: Parameters,
-    /// How large a segment of the journal is, from `1MiB` to `1GiB`. Segments are preallocated.
+    /// How large a segment of the journal is, from `64KiB` to `1GiB`. Segments are preallocated.
     #[serde(default = "default_segment")]
     pub(super) segment: Size,
 }

@@ -368,7 +368,7 @@ fn values_that_mean_nothing() {
     check(
         "[[database]]",
         "segment = \"16MB\"\n\n[[database]]",
-        &["boundary.toml:12:11: expected a size from `1MiB` to `1GiB` for `audit.segment`, found `16MB`"],
+        &["boundary.toml:12:11: expected a size from `64KiB` to `1GiB` for `audit.segment`, found `16MB`"],
     );
     check(
         "[idp]",

@@ -112,6 +112,10 @@ impl Writer {
         sync: bool,
     ) -> Result<(), Trouble> {
         let batches = batches.into_iter();
+        if self.blobs.has_failed() {
+            // A session of its own brought one there: it is one disk, and nothing passes before a restart has read it.
+            return Err(broken("a sync of the blobs has failed"));
+        }
         // A crash after this leaves blobs that nothing refers to.
         for blob in batches.clone().flat_map(Batch::blobs) {
             self.blobs.store(&blob.sha256, &blob.bytes).map_err(|error| {
