@@ -1,88 +1,11 @@
 //! Real clients: what each library does by itself, through the proxy.
 
-use super::support::program::Library;
 use super::support::proxy::Settings;
 use super::support::psql::Answer;
 use super::support::{ALICE, Stage};
 
-/// The name under which a test lets a library in that hides prompts, until there are keys.
-pub(crate) const TRUSTED: &str = "a program under test";
-
 /// What a session may take beyond what it is sent at once.
 const SESSION_KIB: u64 = 8 * 1024;
-
-#[test]
-fn a_library_that_hides_prompts_is_sent_to_the_page_for_keys() {
-    let stage = Stage::start();
-    for library in Library::ALL {
-        let saw = stage.client(library, ALICE, None).finish();
-        let refused = saw["refused"].as_str().unwrap_or_default();
-        assert!(refused.contains("this program cannot show a sign-in prompt"), "{library:?}: {saw}");
-        assert!(refused.contains("https://boundary.example.com/me"), "{library:?}: {saw}");
-        // libpq does not say the SQLSTATE of a refused connection.
-        assert!(matches!(saw["sqlstate"].as_str(), None | Some("28000")), "{library:?}: {saw}");
-    }
-    assert_eq!(stage.idp.codes_made(), 0);
-}
-
-fn works_through_the_proxy(library: Library) {
-    let stage = Stage::prompting(&[TRUSTED]);
-    let saw = stage.run_client(library, ALICE, TRUSTED);
-    let expected = [
-        ("who", "\"payments_rw\""),
-        ("error", "\"22012\""),
-        ("after_error", "\"alive\""),
-        ("copied", "1000"),
-        ("large", "20000000"),
-        ("notified", "[\"hello\",true]"),
-        ("cancelled", "\"57014\""),
-        ("after_cancel", "\"alive\""),
-        ("binary", "1099511627777"),
-        ("named", "[\"n0\",\"n1\",\"n2\"]"),
-        ("text", "\"5.00\""),
-    ];
-    for (what, value) in expected {
-        assert_eq!(saw[what].to_string(), value, "{what} in {saw}");
-    }
-    stage.verify_trail();
-}
-
-#[test]
-fn psycopg_works() {
-    works_through_the_proxy(Library::Psycopg);
-}
-
-#[test]
-fn asyncpg_works() {
-    works_through_the_proxy(Library::Asyncpg);
-}
-
-#[test]
-fn pgjdbc_works() {
-    works_through_the_proxy(Library::Pgjdbc);
-}
-
-#[test]
-fn psql_runs_a_script() {
-    let stage = Stage::start();
-    let script = "
-        select 1 \\; select 2;
-        begin; insert into refunds (\"order\", amount) values (1, 1); select 1 / 0; commit;
-        select count(*) from refunds;
-        create temporary table copied (n int, t text);
-        \\copy copied from stdin
-1\ta
-2\tb
-\\.
-        \\copy copied to stdout
-        select n from copied order by n desc;
-        prepare p as select $1::int * 2; execute p(21); deallocate p;
-        begin; declare far cursor for select generate_series(1, 10); fetch 2 from far; move 5 in far; fetch 1 from far; commit;
-        ";
-    let spoken = stage.psql(ALICE).script(script);
-    assert!(spoken.err.contains("ERROR:  22012: division by zero"), "{spoken:?}");
-    assert_eq!(spoken.lines(), ["1", "2", "8", "1\ta", "2\tb", "2", "1", "42", "1", "2", "8"]);
-}
 
 #[test]
 fn psql_cancels_a_statement() {

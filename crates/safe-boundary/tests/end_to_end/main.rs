@@ -13,10 +13,10 @@
     reason = "a test that cannot go on panics"
 )]
 
+#[allow(dead_code, reason = "other tests use it too, and not all of it is needed here")]
 mod support;
 
 mod clients;
-mod completeness;
 mod kill;
 mod login;
 mod relay;

@@ -9,7 +9,6 @@ pub(crate) mod http;
 pub(crate) mod idp;
 pub(crate) mod postgres;
 pub(crate) mod process;
-pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod psql;
 pub(crate) mod server_log;
@@ -37,17 +36,9 @@ impl Stage {
         Self::with(&Settings::default())
     }
 
-    /// A stage whose proxy lets these programs show prompts.
-    pub(crate) fn prompting(programs: &[&str]) -> Self {
-        Self::with(&Settings {
-            prompting_programs: programs.iter().map(ToString::to_string).collect(),
-            ..Settings::default()
-        })
-    }
-
     pub(crate) fn with(settings: &Settings) -> Self {
-        let folder = postgres::unpack_template();
-        let postgres = Postgres::start(folder.path(), settings.log_statements);
+        let folder = postgres::unpack_template(&settings.postgres);
+        let postgres = Postgres::start(folder.path(), &settings.postgres, settings.log_statements);
         let idp = Idp::start();
         let proxy = Proxy::start(folder.path(), &proxy::config(&postgres, &idp, settings));
         Self { proxy, idp, postgres, folder }

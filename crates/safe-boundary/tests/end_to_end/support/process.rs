@@ -114,6 +114,18 @@ impl Lines {
         }
     }
 
+    /// Waits until all lines so far are what `is_enough` wants.
+    pub(crate) fn wait_until(&self, is_enough: impl Fn(&[String]) -> bool) {
+        let (said, changed) = &*self.0;
+        let mut said = said.lock().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !is_enough(&said.lines) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero() && !said.ended, "that never came, at last:\n{}", last_of(&said.lines));
+            said = changed.wait_timeout(said, left).unwrap().0;
+        }
+    }
+
     /// As [`Lines::find`], but the stream must not end before.
     pub(crate) fn wait_for<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
         self.find(find)

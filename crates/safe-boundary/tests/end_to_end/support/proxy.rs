@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use super::idp::Idp;
-use super::postgres::Postgres;
+use super::postgres::{Postgres, Programs};
 use super::process::{Lines, Process, mortal};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_safe-boundary");
@@ -25,11 +25,19 @@ pub(crate) struct Settings {
     pub(crate) client: &'static str,
     /// `log_statement` of the database behind it.
     pub(crate) log_statements: &'static str,
+    /// The programs of the PostgreSQL behind it.
+    pub(crate) postgres: Programs,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { prompting_programs: vec!["psql".to_owned()], server: "", client: "safe-boundary", log_statements: "all" }
+        Self {
+            prompting_programs: vec!["psql".to_owned()],
+            server: "",
+            client: "safe-boundary",
+            log_statements: "all",
+            postgres: Programs::newest(),
+        }
     }
 }
 

@@ -1,0 +1,48 @@
+//! Real clients on real servers: each client does everything on one list through the proxy, each answer is compared,
+//! and at the end of each server's run its own log is held against the audit trail.
+//!
+//! Promises: every pair of client and server once; what a client cannot do stands in a table with its reason, and
+//! whatever else is missing, or said beyond the list, is a failure; the page for people says what the tables say.
+//! Deliberately not here: what attackers send (`wire`), how sign-ins go (`end_to_end`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on panics"
+)]
+
+#[path = "../end_to_end/support/mod.rs"]
+#[allow(dead_code, reason = "it is made for the tests of `end_to_end`, and not all of it is needed here")]
+mod support;
+
+mod checks;
+mod clients;
+mod completeness;
+mod page;
+mod pipelines;
+mod program;
+mod run;
+mod servers;
+
+use servers::Server;
+
+/// What `SB_LARGE` is where the time of a test counts.
+const LARGE: usize = 4 << 20;
+
+#[test]
+fn every_client_works_on_postgresql_15() {
+    run::all_clients(Server::V15, LARGE);
+}
+
+mod long {
+    use super::servers::Server;
+
+    #[test]
+    fn every_client_works_on_postgresql_15_with_parameters_of_100_mb() {
+        super::run::all_clients(Server::V15, 100 << 20);
+    }
+}
