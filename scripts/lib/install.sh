@@ -38,12 +38,16 @@ need_services() {
     "$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1 | grep . || echo postgres):postgresql"
   [ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$NODE_MAJOR_MIN" ] ||
     fail "the demo's identity provider needs Node.js $NODE_MAJOR_MIN or newer; this is $(node --version)"
-  # The lock decides; it is read again only when it is newer than what was installed from it.
-  if [ "$root/scripts/idp/package-lock.json" -nt "$root/scripts/idp/node_modules/.package-lock.json" ]; then
-    step "installing the identity provider's packages"
-    (cd "$root/scripts/idp" && npm ci --no-audit --no-fund --loglevel=error >&2)
-    touch "$root/scripts/idp/node_modules/.package-lock.json"
-  fi
+  need_npm_packages scripts/idp
+}
+
+# need_npm_packages FOLDER: what its lock says; it is read again only when it is newer than what was installed from it.
+need_npm_packages() {
+  local folder="$root/$1"
+  [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ] || return 0
+  step "installing the npm packages of $1"
+  (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error >&2)
+  touch "$folder/node_modules/.package-lock.json"
 }
 
 need_rust() {
@@ -76,4 +80,75 @@ need_clients() {
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" >&2
     cp "$wanted" "$venv/installed.txt"
   fi
+}
+
+# The clients for Node.js and in Rust, psql and libpq 18, and the servers beside the system's own.
+need_drivers() {
+  need_npm_packages scripts/clients/node
+  step "the clients in Rust"
+  cargo build --locked --quiet --manifest-path "$root/scripts/clients/rust/Cargo.toml" --target-dir "$root/target/clients"
+  need_servers
+  need_libpq_18
+}
+
+# PostgreSQL 16, 17 and 18: programs without a system around them.
+need_servers() {
+  local version folder as=()
+  # They run as the person that Debian's server runs as, when we are root.
+  [ "$(id -u)" != 0 ] || as=(setpriv --reuid postgres --regid postgres --clear-groups)
+  [ "$(uname -sm)" = "Linux x86_64" ] || fail "the servers beside the system's own are for Linux on x86_64, this is $(uname -sm)"
+  need_npm_packages scripts/servers
+  for version in 16 17 18; do
+    folder="$root/scripts/servers/node_modules/postgres-$version"
+    # npm cannot carry symbolic links; the package makes them itself.
+    [ -L "$folder/native/lib/libpq.so.5" ] || (cd "$folder" && node scripts/hydrate-symlinks.js)
+    ${as[@]+"${as[@]}"} "$folder/native/bin/postgres" --version >/dev/null ||
+      fail "PostgreSQL $version cannot be started from $folder by the system's \`postgres\`: may she read it?"
+  done
+}
+
+# psql, pg_dump and pg_restore 18 from a Debian newer than this one, unpacked into a folder with all that they need, down
+# to the C library. apt checks the signatures; nothing of the system is changed, and nothing in it is used.
+LIBPQ_SUITE=forky
+need_libpq_18() {
+  local folder="$root/.work/libpq18" program
+  [ ! -x "$folder/bin/psql" ] || return 0
+  step "unpacking psql 18"
+  rm -rf "$folder"
+  mkdir -p "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial" "$folder/apt/sources" "$folder/root" "$folder/bin.new"
+  : >"$folder/apt/status"
+  cat >"$folder/apt/sources/newer.sources" <<SOURCES
+Types: deb
+URIs: $(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' | grep -v security | head -1)
+Suites: $LIBPQ_SUITE
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+SOURCES
+  cat >"$folder/apt/apt.conf" <<CONF
+Dir::Etc::SourceList "/dev/null";
+Dir::Etc::SourceParts "$folder/apt/sources";
+Dir::State::Lists "$folder/apt/lists";
+Dir::State::status "$folder/apt/status";
+Dir::Cache "$folder/apt/cache";
+Acquire::Languages "none";
+APT::Sandbox::User "root";
+CONF
+  (
+    export APT_CONFIG="$folder/apt/apt.conf"
+    apt-get update -qq
+    apt-get install -qq -y --download-only --no-install-recommends postgresql-client-18
+  ) >&2
+  for program in "$folder"/apt/cache/archives/*.deb; do
+    # Perl is for a wrapper that chooses among versions.
+    case ${program##*/} in perl* | libperl*) ;; *) dpkg-deb -x "$program" "$folder/root" ;; esac
+  done
+  for program in psql pg_dump pg_restore; do
+    printf '#!/bin/sh\nhere=${0%%/*}/..\nlib=$(echo "$here"/root/usr/lib/*-linux-gnu)\nexec "$lib"/ld-linux*.so.* --library-path "$lib" "$here/root/usr/lib/postgresql/18/bin/%s" "$@"\n' \
+      "$program" >"$folder/bin.new/$program"
+    chmod +x "$folder/bin.new/$program"
+  done
+  rm -rf "$folder/apt"
+  # The folder has its name when all of it is there.
+  mv "$folder/bin.new" "$folder/bin"
+  "$folder/bin/psql" --version >/dev/null
 }
