@@ -9,6 +9,8 @@ export const address = {
 }
 export const login = process.env.SB_LOGIN
 export const program = process.env.SB_PROGRAM
+// Clients run side by side in one database: each listens to its own name.
+export const channel = program ?? 'news'
 export const large = Number(process.env.SB_LARGE ?? 1 << 20)
 // The host's name and the chain are verified: that is what Node.js does unless it is told not to.
 export const tls = { ca: readFileSync(process.env.SB_CA) }

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import Cursor from 'pg-cursor'
-import { address, failure, large, login, md5, megabyte, program, rows, slow, tell, temporal, tls, values } from './common.mjs'
+import { address, channel, failure, large, login, md5, megabyte, program, rows, slow, tell, temporal, tls, values } from './common.mjs'
 
 const asText = new Set(Object.values(temporal))
 const types = {
@@ -110,8 +110,8 @@ async function largeResult(db) {
 
 async function notify(db) {
   const heard = once(db, 'notification')
-  await db.query('listen news')
-  await db.query("notify news, 'hello'")
+  await db.query(`listen "${channel}"`)
+  await db.query(`notify "${channel}", 'hello'`)
   const [message] = await heard
   return [message.payload, message.processId === db.processID]
 }

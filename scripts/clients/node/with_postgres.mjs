@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import postgres from 'postgres'
-import { address, failure, large, login, md5, megabyte, program, rows, slow, tell, temporal, tls, values } from './common.mjs'
+import { address, channel, failure, large, login, md5, megabyte, program, rows, slow, tell, temporal, tls, values } from './common.mjs'
 
 const asText = (oid) => ({ to: oid, from: [oid], serialize: (text) => text, parse: (text) => text })
 const types = Object.fromEntries(Object.entries(temporal).map(([name, oid]) => [name, asText(oid)]))
@@ -124,7 +124,7 @@ async function largeResult(sql) {
 /** The library does not tell whose notification it is; that it comes is waited for. */
 async function notify(sql) {
   const payload = await new Promise((resolve, reject) => {
-    sql.listen('news', resolve).then(() => sql.notify('news', 'hello')).catch(reject)
+    sql.listen(channel, resolve).then(() => sql.notify(channel, 'hello')).catch(reject)
   })
   if (payload !== 'hello') throw new Error(`heard ${payload}`)
 }

@@ -38,6 +38,21 @@ fn every_client_works_on_postgresql_15() {
     run::all_clients(Server::V15, LARGE);
 }
 
+#[test]
+fn psql_and_a_driver_work_on_postgresql_16() {
+    run::all_clients(Server::V16, LARGE);
+}
+
+#[test]
+fn psql_and_a_driver_work_on_postgresql_17() {
+    run::all_clients(Server::V17, LARGE);
+}
+
+#[test]
+fn psql_and_a_driver_work_on_postgresql_18() {
+    run::all_clients(Server::V18, LARGE);
+}
+
 mod long {
     use super::servers::Server;
 

@@ -19,6 +19,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// Clients run side by side in one database: each listens to its own name.
+    pub fn channel(&self) -> &str {
+        self.program.as_deref().unwrap_or("news")
+    }
+
     pub fn from_environment() -> Self {
         let set = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
         let or = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());

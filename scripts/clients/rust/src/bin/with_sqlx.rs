@@ -6,8 +6,8 @@ use clients::{Access, BYTES, FOREIGN, Saw, TEXT, megabyte, rows, tell_refusal};
 use futures_util::TryStreamExt as _;
 use serde_json::{Map, Value, json};
 use sqlx::encode::IsNull;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolCopyExt as _, PgPoolOptions, PgRow, PgSslMode, PgTypeInfo};
 use sqlx::postgres::{PgArgumentBuffer, PgValueRef, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Connection as _, Decode, Encode, Error, PgConnection, Row as _, Type, ValueRef as _};
 
 type Boxed = Box<dyn StdError + Send + Sync>;
@@ -27,7 +27,7 @@ async fn main() {
     }
     match PgConnection::connect_with(&options).await {
         Ok(mut db) => {
-            let saw = checks(&mut db, &options, access.large).await.expect("every check is answered");
+            let saw = checks(&mut db, &options, &access).await.expect("every check is answered");
             db.close().await.expect("the connection ends");
             saw.tell();
         }
@@ -38,7 +38,7 @@ async fn main() {
     }
 }
 
-async fn checks(db: &mut PgConnection, options: &PgConnectOptions, large: usize) -> Result<Saw, Error> {
+async fn checks(db: &mut PgConnection, options: &PgConnectOptions, access: &Access) -> Result<Saw, Error> {
     let mut saw = Saw::default();
     saw.add("who", one::<String>(db, "select current_user::text").await?);
     saw.add("simple", simple(db).await?);
@@ -50,8 +50,8 @@ async fn checks(db: &mut PgConnection, options: &PgConnectOptions, large: usize)
     saw.add("copy_binary", copy_binary(db).await?);
     copy_fail(db).await?;
     saw.add("large_result", large_result(db).await?);
-    saw.add("large_parameter", large_parameter(db, large).await?);
-    saw.add("notify", notify(options).await?);
+    saw.add("large_parameter", large_parameter(db, access.large).await?);
+    saw.add("notify", notify(options, access.channel()).await?);
     saw.add("large_object", large_object(db).await?);
     saw.add("cursor", cursor(db).await?);
     saw.add("discard_all", discard_all(db).await?);
@@ -217,12 +217,13 @@ async fn large_parameter(db: &mut PgConnection, length: usize) -> Result<i32, Er
 }
 
 /// Listening has a connection of its own.
-async fn notify(options: &PgConnectOptions) -> Result<Value, Error> {
+async fn notify(options: &PgConnectOptions, channel: &str) -> Result<Value, Error> {
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     let mut listener = PgListener::connect_with(&pool).await?;
-    listener.listen("news").await?;
+    listener.listen(channel).await?;
     let own: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut listener).await?;
-    sqlx::query("notify news, 'hello'").execute(&mut listener).await?;
+    let notify = format!("notify \"{channel}\", 'hello'");
+    sqlx::query(AssertSqlSafe(notify)).execute(&mut listener).await?;
     let heard = listener.recv().await?;
     Ok(json!([heard.payload(), i64::from(heard.process_id()) == i64::from(own)]))
 }

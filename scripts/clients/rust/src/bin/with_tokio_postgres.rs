@@ -77,7 +77,7 @@ async fn checks(session: &mut Session, access: &Access) -> Result<Saw, Error> {
     saw.add("cancel", cancel(session).await?);
     saw.add("large_result", large_result(&session.client).await?);
     saw.add("large_parameter", large_parameter(&session.client, access.large).await?);
-    saw.add("notify", notify(session).await?);
+    saw.add("notify", notify(session, access.channel()).await?);
     saw.add("pipeline", pipeline(&session.client).await?);
     saw.add("large_object", large_object(&session.client).await?);
     saw.add("cursor", cursor(&mut session.client).await?);
@@ -92,7 +92,8 @@ async fn one<T: FromSqlOwned>(client: &Client, sql: &str) -> Result<T, Error> {
 /// The first value of a simple query.
 async fn simply(client: &Client, sql: &str) -> Result<String, Error> {
     let messages = client.simple_query(sql).await?;
-    let row = messages.iter().find_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None });
+    let row =
+        messages.iter().find_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None });
     Ok(row.and_then(|row| row.get(0)).unwrap_or_default().to_owned())
 }
 
@@ -271,10 +272,10 @@ async fn large_parameter(client: &Client, length: usize) -> Result<i32, Error> {
     Ok(client.query_one("select length($1::text)", &[&"x".repeat(length)]).await?.get(0))
 }
 
-async fn notify(session: &mut Session) -> Result<Value, Error> {
+async fn notify(session: &mut Session, channel: &str) -> Result<Value, Error> {
     let client = &session.client;
-    client.batch_execute("listen news").await?;
-    client.batch_execute("notify news, 'hello'").await?;
+    client.batch_execute(&format!("listen \"{channel}\"")).await?;
+    client.batch_execute(&format!("notify \"{channel}\", 'hello'")).await?;
     let own: i32 = one(client, "select pg_backend_pid()").await?;
     loop {
         match session.said.recv().await {
