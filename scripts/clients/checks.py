@@ -94,3 +94,14 @@ def run(session, checks):
         except Exception:
             saw[check.__name__] = traceback.format_exc()
     tell(saw)
+
+
+async def run_async(session, checks):
+    """As `run`, for checks that are coroutines."""
+    saw = {}
+    for check in checks:
+        try:
+            saw[check.__name__] = await check(session)
+        except Exception:
+            saw[check.__name__] = traceback.format_exc()
+    tell(saw)

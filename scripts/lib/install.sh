@@ -77,7 +77,7 @@ need_clients() {
       need_packages "/nowhere:python3-venv"
       python3 -m venv --clear "$venv"
     }
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" >&2
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" >&2
     cp "$wanted" "$venv/installed.txt"
   fi
 }

@@ -16,7 +16,7 @@
 #[allow(dead_code, reason = "other tests use it too, and not all of it is needed here")]
 mod support;
 
-mod clients;
 mod kill;
+mod large;
 mod login;
 mod relay;

@@ -24,7 +24,7 @@ pub(crate) const CHECKS: &[Check] = &[
     // A named statement `select $1::int * 2`, run with 1, 2, 3.
     Check { name: "prepared", means: "a named statement, run three times", expected: |_| json!([2, 4, 6]) },
     // Each value is bound to `select $1::TYPE`; what comes back is bound to `select $1::TYPE::text`.
-    Check { name: "types", means: "23 types, as parameter and as result", expected: |_| types() },
+    Check { name: "types", means: "22 types and NULL, as parameter and as result", expected: |_| types() },
     // begin; select 1 / 0; select 1; rollback; select 'alive'. SQLSTATEs of the failures and the last value.
     Check {
         name: "transaction",

@@ -53,6 +53,11 @@ fn psql_and_a_driver_work_on_postgresql_18() {
     run::all_clients(Server::V18, LARGE);
 }
 
+#[test]
+fn a_client_that_hides_prompts_is_sent_to_the_page_for_keys() {
+    run::all_are_refused();
+}
+
 mod long {
     use super::servers::Server;
 

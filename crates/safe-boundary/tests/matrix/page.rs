@@ -13,10 +13,10 @@ use super::support::root;
 const BEGIN: &str = "<!-- Made by: scripts/write-matrix -->\n";
 const END: &str = "<!-- End of what is made. -->\n";
 
-/// Client by check, and under it why a client cannot do what it cannot.
+/// Check by client, and under it why a client cannot do a thing, or how it does it.
 pub(crate) fn table(clients: &[&Client]) -> String {
     let mut table = String::from("|");
-    let mut notes: Vec<&str> = Vec::new();
+    let mut notes: Vec<&'static str> = Vec::new();
     let mut row = |cells: &mut dyn Iterator<Item = String>| {
         for cell in cells {
             let _infallible = write!(table, " {cell} |");
@@ -31,11 +31,9 @@ pub(crate) fn table(clients: &[&Client]) -> String {
         row(&mut [check.means.to_owned()].into_iter().chain(cells));
     }
     table.pop();
+    table.push('\n');
     for (at, note) in notes.iter().enumerate() {
-        let _infallible = write!(table, "\n{}. {note}", at + 1);
-    }
-    if !notes.is_empty() {
-        table.push('\n');
+        let _infallible = write!(table, "{}. {note}\n", at + 1);
     }
     table
 }
@@ -45,16 +43,19 @@ fn servers(client: &Client) -> String {
     versions.collect::<Vec<_>>().join(", ")
 }
 
-fn cell<'a>(client: &Client, check: &str, notes: &mut Vec<&'a str>) -> String
-where
-    'static: 'a,
-{
-    let Some((_, reason)) = client.cannot.iter().find(|(name, _)| *name == check) else { return "yes".to_owned() };
-    let at = notes.iter().position(|note| note == reason).unwrap_or_else(|| {
-        notes.push(reason);
+/// `yes` or `no`, with the number of the note that says more.
+fn cell(client: &Client, check: &str, notes: &mut Vec<&'static str>) -> String {
+    let noted = |list: &[(&str, &'static str)]| list.iter().find(|(name, _)| *name == check).map(|(_, note)| *note);
+    let (answer, note) = match (noted(client.cannot), noted(client.otherwise)) {
+        (Some(reason), _) => ("no", reason),
+        (None, Some(way)) => ("yes", way),
+        (None, None) => return "yes".to_owned(),
+    };
+    let at = notes.iter().position(|one| *one == note).unwrap_or_else(|| {
+        notes.push(note);
         notes.len() - 1
     });
-    format!("no ({})", at + 1)
+    format!("{answer} ({})", at + 1)
 }
 
 /// Written anew by `scripts/write-matrix`, which sets `SB_WRITE_MATRIX`.

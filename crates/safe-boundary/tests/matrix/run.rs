@@ -13,6 +13,7 @@ use super::checks::CHECKS;
 use super::clients::{CLIENTS, Client};
 use super::servers::Server;
 use super::support::proxy::Settings;
+use super::support::trail::Record;
 use super::support::{ALICE, Stage};
 use super::{completeness, page, pipelines, program};
 
@@ -34,15 +35,29 @@ pub(crate) fn all_clients(server: Server, large: usize) {
     let mut findings: Vec<_> = clients.iter().flat_map(|client| findings(client, &saw[client.name], large)).collect();
     println!("{}:\n\n{}", server.name(), page::table(&clients));
     findings.extend(completeness::compare(&stage, server));
+    let trail = stage.trail();
+    findings.extend(clients.iter().filter_map(|client| limits(client, &trail)));
     assert!(findings.is_empty(), "{}", findings.join("\n"));
     stage.verify_trail();
 }
 
+/// Runs every client that shows no prompt by itself, under the name that it has by itself: none is let in, or asked.
+pub(crate) fn all_are_refused() {
+    let stage = Stage::start();
+    let clients: Vec<_> = CLIENTS.iter().filter(|client| !client.prompts).collect();
+    for (name, saw) in in_lanes(&clients, |client| program::run(&stage, client, ALICE, None, 1)) {
+        let saw = saw.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let refused = saw["refused"].as_str().unwrap_or_default();
+        assert!(refused.contains("this program cannot show a sign-in prompt"), "{name}: {saw}");
+        assert!(refused.contains("https://boundary.example.com/me"), "{name}: {saw}");
+        // libpq does not say the SQLSTATE of a refused connection.
+        assert!(matches!(saw["sqlstate"].as_str(), None | Some("28000")), "{name}: {saw}");
+    }
+    assert_eq!(stage.idp.codes_made(), 0);
+}
+
 /// Does the same with each client, a few at a time; gives the results by name.
-pub(crate) fn in_lanes<T: Send>(
-    clients: &[&'static Client],
-    work: impl Fn(&Client) -> T + Sync,
-) -> BTreeMap<&'static str, T> {
+fn in_lanes<T: Send>(clients: &[&'static Client], work: impl Fn(&Client) -> T + Sync) -> BTreeMap<&'static str, T> {
     let waiting = Mutex::new(clients.iter());
     let done = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
@@ -60,6 +75,19 @@ pub(crate) fn in_lanes<T: Send>(
 
 fn next<'a>(waiting: &Mutex<impl Iterator<Item = &'a &'static Client>>) -> Option<&'static Client> {
     waiting.lock().unwrap().next().copied()
+}
+
+/// A client that does `cursor` in no other way has sent an Execute with a limit.
+fn limits(client: &Client, trail: &[Record]) -> Option<String> {
+    let has_limit = |record: &Record| {
+        record.0["client"]["program"] == client.name
+            && record.0["statement"]["limit"].as_u64().is_some_and(|rows| rows > 0)
+    };
+    let is_noted = client.otherwise.iter().chain(client.cannot).any(|(name, _)| *name == "cursor");
+    (is_noted == trail.iter().any(has_limit)).then(|| {
+        let (what, says) = if is_noted { ("an", "does it otherwise") } else { ("no", "limits rows") };
+        format!("{}: cursor: {what} Execute with a limit is on record, but the table says that it {says}", client.name)
+    })
 }
 
 /// What a client saw that it should not have, and what it did not see.
@@ -117,5 +145,5 @@ fn a_missing_a_wrong_and_a_surplus_value_are_found() {
 
 #[cfg(test)]
 fn a_client() -> Client {
-    Client { name: "a client", command: Vec::new, servers: &[], prompts: false, cannot: &[] }
+    Client { name: "a client", command: Vec::new, servers: &[], prompts: false, otherwise: &[], cannot: &[] }
 }

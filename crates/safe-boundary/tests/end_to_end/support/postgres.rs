@@ -80,8 +80,11 @@ impl Postgres {
         for setting in [&prefix, &statements].into_iter().map(String::as_str).chain(LOGGED) {
             command.args(["-c", setting]);
         }
-        let mut process = Process::start(command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped()));
-        let log = Lines::of(process.child().stderr.take().unwrap());
+        // A file: of what several sessions write to one pipe, long entries would be torn.
+        let path = folder.join(format!("postgres-{port}.log"));
+        let file = File::options().create(true).append(true).open(&path).unwrap();
+        let process = Process::start(command.current_dir("/").stdout(Stdio::null()).stderr(file));
+        let log = followed(&path, process.id());
         log.find(|line| line.contains("database system is ready to accept connections").then_some(()))?;
         Some(Self { process, log, port })
     }
@@ -107,6 +110,16 @@ impl Postgres {
         self.process.wait();
         server_log::entries(&lines)
     }
+}
+
+/// The lines of a file that the process `writer` writes; they end with it.
+fn followed(path: &Path, writer: u32) -> Lines {
+    let mut tail = Command::new("tail");
+    tail.args(["--follow", "--bytes=+1", "--sleep-interval=0.1"]).arg(format!("--pid={writer}")).arg(path);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = Lines::of(tail.stdout.take().unwrap());
+    std::thread::spawn(move || tail.wait());
+    lines
 }
 
 pub(crate) fn free_port() -> u16 {

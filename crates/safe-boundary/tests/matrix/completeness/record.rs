@@ -39,15 +39,17 @@ pub(super) fn statements(records: &[Record], folder: &Path) -> Vec<Story<Recorde
     let outcomes = outcomes(records);
     let mut stories = Stories::default();
     for record in records.iter().filter(|record| record.kind() == "statement") {
-        let what = match record.protocol() {
+        let statement = &record.0["statement"];
+        let step = match record.protocol() {
             "simple" | "execute" if was_logged(record, &outcomes) => {
                 let text = record.text(folder).expect("every statement has its text");
-                format!("{}: {text}", record.protocol())
+                let params = parameters(&statement["params"], folder);
+                Step { what: format!("{}: {text}", record.protocol()), params }
             }
-            "function" => format!("function: {}", record.0["statement"]["function"]),
+            "function" => Step { what: format!("function: {}", statement["function"]), params: Vec::new() },
             _ => continue,
         };
-        stories.of(record).push(Step { what, params: parameters(&record.0["statement"]["params"], folder) });
+        stories.of(record).push(step);
     }
     stories.told()
 }

@@ -1,4 +1,4 @@
-//! Real clients: what each library does by itself, through the proxy.
+//! What is large passes whole, and takes no memory with it.
 
 use super::support::proxy::Settings;
 use super::support::psql::Answer;
@@ -6,22 +6,6 @@ use super::support::{ALICE, Stage};
 
 /// What a session may take beyond what it is sent at once.
 const SESSION_KIB: u64 = 8 * 1024;
-
-#[test]
-fn psql_cancels_a_statement() {
-    let stage = Stage::start();
-    let sleep = "do $$ begin raise notice 'begun'; perform pg_sleep(60); end $$";
-    let psql = stage.psql(ALICE).argument("-c").argument(sleep).start();
-    psql.answer();
-    psql.err.wait_for(|line| line.contains("begun").then_some(()));
-    psql.process.signal("INT");
-    let spoken = psql.finish();
-    assert!(spoken.err.contains("ERROR:  57014: canceling statement due to user request"), "{spoken:?}");
-    let cancel = stage.wait_for_record(|record| record.kind() == "cancel");
-    let session = cancel.0["cancels"].as_str().expect("the session that was meant");
-    let hers = stage.wait_for_record(|record| record.session() == session && !record.login().is_empty());
-    assert_eq!(hers.login(), ALICE);
-}
 
 #[test]
 fn a_large_result_takes_no_memory() {
