@@ -33,7 +33,7 @@ pub(crate) fn table(clients: &[&Client]) -> String {
     table.pop();
     table.push('\n');
     for (at, note) in notes.iter().enumerate() {
-        let _infallible = write!(table, "{}. {note}\n", at + 1);
+        let _infallible = writeln!(table, "{}. {note}", at + 1);
     }
     table
 }

@@ -11,12 +11,16 @@
 //! Deliberately not here: which programs there are (`clients.rs`), what they must see (`checks.rs`).
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::clients::Client;
 use super::support::Stage;
 use super::support::process::{Lines, Process, mortal};
+
+/// The longest that a client may take for everything.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a client says it saw, by name of check; `Err` when it ended otherwise.
 pub(crate) fn run(
@@ -38,7 +42,7 @@ pub(crate) fn run(
     let mut process = Process::start(&mut command);
     let out = Lines::of(process.child().stdout.take().unwrap());
     let err = Lines::of(process.child().stderr.take().unwrap());
-    let (out, err) = (out.to_end(), err.to_end().join("\n"));
+    let (out, err) = (out.to_end_within(PATIENCE), err.to_end_within(PATIENCE).join("\n"));
     let status = process.wait();
     let last = out.last().map_or("", String::as_str);
     serde_json::from_str(last).map_err(|error| format!("{error}: {status}, said {last:?}, {err}"))

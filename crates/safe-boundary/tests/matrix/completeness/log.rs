@@ -41,8 +41,8 @@ pub(super) fn statements(entries: &[Entry]) -> Vec<Story<Logged>> {
     stories.told()
 }
 
-/// What failed in every session, in order.
-pub(super) fn errors(entries: &[Entry]) -> Vec<Story<()>> {
+/// What failed in every session, in order; with each the parameters that the server tells.
+pub(super) fn errors(entries: &[Entry]) -> Vec<Story<Vec<Told>>> {
     let mut stories = Stories::of(entries);
     for entry in entries {
         let Some(story) = stories.of_entry(entry) else { continue };
@@ -51,13 +51,34 @@ pub(super) fn errors(entries: &[Entry]) -> Vec<Story<()>> {
                 // Where in the text is a field of its own to a client.
                 let place = entry.text.rsplit_once(" at character ").filter(|(_, at)| at.parse::<u32>().is_ok());
                 let what = format!("{}: {}", entry.sqlstate, place.map_or(&*entry.text, |(message, _)| message));
-                story.steps.push(Step { what, params: Vec::new() });
+                story.steps.push(Step { what, params: vec![Vec::new()] });
             }
+            ("CONTEXT", Some(last)) => last.params = vec![told(&entry.text)],
             ("STATEMENT", Some(last)) => last.what = format!("{}: {}", last.what, entry.text),
             _ => {}
         }
     }
     stories.told()
+}
+
+/// A parameter that is told of an error, with its place from 0.
+pub(super) type Told = (usize, Logged);
+
+/// `unnamed portal with parameters: $1 = '0', $2 = NULL`, or `portal "a" parameter $2 = 'no number'` of the one that
+/// could not be read; behind whatever the error went through inside the server.
+fn told(context: &str) -> Vec<Told> {
+    let starts = ["unnamed portal ", "portal \"", "extended query "];
+    let lines = context.match_indices('\n').map(|(at, _)| at + 1);
+    let mut rests = [0].into_iter().chain(lines).map(|at| &context[at..]);
+    let Some(portal) = rests.find(|rest| starts.iter().any(|start| rest.starts_with(start))) else {
+        return Vec::new();
+    };
+    if let Some((_, all)) = portal.split_once("with parameters: ") {
+        return parameters(all).into_iter().enumerate().collect();
+    }
+    let Some((_, one)) = portal.split_once("parameter $") else { return Vec::new() };
+    let place = one.split_once(" = ").and_then(|(place, _)| place.parse::<usize>().ok());
+    place.into_iter().flat_map(|place| parameters(one).into_iter().map(move |value| (place - 1, value))).collect()
 }
 
 /// `fastpath function call: "lo_open" (OID 952)`
@@ -125,4 +146,17 @@ fn parameters_are_taken_apart() {
     check("$1 = NULL, $2 = '', $3 = 'it''s'", &[None, Some(""), Some("it's")]);
     check("$1 = ', $2 = ''NULL''', $2 = NULL", &[Some(", $2 = 'NULL'"), None]);
     check("$1 = '''', $2 = 'a\nb'", &[Some("'"), Some("a\nb")]);
+}
+
+#[test]
+fn the_parameters_of_an_error_are_told() {
+    let check = |context: &str, expected: &[(usize, Option<&str>)]| {
+        let expected: Vec<_> = expected.iter().map(|(at, value)| (*at, value.map(str::to_owned))).collect();
+        assert_eq!(told(context), expected, "{context}");
+    };
+    check("COPY failed, line 2", &[]);
+    check("unnamed portal with parameters: $1 = '0', $2 = NULL", &[(0, Some("0")), (1, None)]);
+    check("PL/pgSQL function a()\nportal \"b\" with parameters: $1 = '1'", &[(0, Some("1"))]);
+    check("unnamed portal parameter $2 = 'no number'", &[(1, Some("no number"))]);
+    check("unnamed portal parameter $2", &[]);
 }

@@ -56,7 +56,7 @@ pub(super) fn statements(records: &[Record], folder: &Path) -> Vec<Story<Recorde
 
 /// What failed in every session, in the order in which it was sent. An error that came before an execution began (in
 /// its Bind) stands in the outcome of what it made the server skip; what is skipped behind that says so again.
-pub(super) fn errors(records: &[Record], folder: &Path) -> Vec<Story<()>> {
+pub(super) fn errors(records: &[Record], folder: &Path) -> Vec<Story<Vec<Recorded>>> {
     let outcomes = outcomes(records);
     let mut stories = Stories::default();
     let mut cause: BTreeMap<&str, String> = BTreeMap::new();
@@ -71,7 +71,8 @@ pub(super) fn errors(records: &[Record], folder: &Path) -> Vec<Story<()>> {
             let before = cause.insert(record.session(), error.clone());
             if result == "error" || before.as_ref() != Some(&error) {
                 let text = record.text(folder).map_or_else(String::new, |text| format!(": {text}"));
-                stories.of(record).push(Step { what: format!("{error}{text}"), params: Vec::new() });
+                let params = parameters(&record.0["statement"]["params"], folder);
+                stories.of(record).push(Step { what: format!("{error}{text}"), params: vec![params] });
             }
         }
     }
