@@ -108,43 +108,26 @@ need_servers() {
 }
 
 # psql, pg_dump and pg_restore 18 from a Debian newer than this one, unpacked into a folder with all that they need, down
-# to the C library. apt checks the signatures; nothing of the system is changed, and nothing in it is used.
-LIBPQ_SUITE=forky
+# to the C library; nothing in the system is changed or used.
 need_libpq_18() {
   local folder="$root/.work/libpq18" program
   [ ! -x "$folder/bin/psql" ] || return 0
   step "unpacking psql 18"
   rm -rf "$folder"
-  mkdir -p "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial" "$folder/apt/sources" "$folder/root" "$folder/bin.new"
-  : >"$folder/apt/status"
-  cat >"$folder/apt/sources/newer.sources" <<SOURCES
-Types: deb
-URIs: $(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' | grep -v security | head -1)
-Suites: $LIBPQ_SUITE
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-SOURCES
-  cat >"$folder/apt/apt.conf" <<CONF
-Dir::Etc::SourceList "/dev/null";
-Dir::Etc::SourceParts "$folder/apt/sources";
-Dir::State::Lists "$folder/apt/lists";
-Dir::State::status "$folder/apt/status";
-Dir::Cache "$folder/apt/cache";
-Acquire::Languages "none";
-APT::Sandbox::User "root";
-CONF
-  (
-    export APT_CONFIG="$folder/apt/apt.conf"
-    apt-get update -qq
-    apt-get install -qq -y --download-only --no-install-recommends postgresql-client-18
-  ) >&2
+  mkdir -p "$folder/root" "$folder/bin.new"
+  other_debian "$folder/apt" deb forky
+  apt_of "$folder/apt" install -y --download-only --no-install-recommends postgresql-client-18
   for program in "$folder"/apt/cache/archives/*.deb; do
     # Perl is for a wrapper that chooses among versions.
     case ${program##*/} in perl* | libperl*) ;; *) dpkg-deb -x "$program" "$folder/root" ;; esac
   done
   for program in psql pg_dump pg_restore; do
-    printf '#!/bin/sh\nhere=${0%%/*}/..\nlib=$(echo "$here"/root/usr/lib/*-linux-gnu)\nexec "$lib"/ld-linux*.so.* --library-path "$lib" "$here/root/usr/lib/postgresql/18/bin/%s" "$@"\n' \
-      "$program" >"$folder/bin.new/$program"
+    cat >"$folder/bin.new/$program" <<PROGRAM
+#!/bin/sh
+here=\${0%/*}/..
+lib=\$(echo "\$here"/root/usr/lib/*-linux-gnu)
+exec "\$lib"/ld-linux*.so.* --library-path "\$lib" "\$here/root/usr/lib/postgresql/18/bin/$program" "\$@"
+PROGRAM
     chmod +x "$folder/bin.new/$program"
   done
   rm -rf "$folder/apt"
@@ -152,3 +135,27 @@ CONF
   mv "$folder/bin.new" "$folder/bin"
   "$folder/bin/psql" --version >/dev/null
 }
+
+# other_debian FOLDER deb|deb-src SUITE: what apt needs to know of another Debian, at this one's mirror; it checks signatures
+other_debian() {
+  local mirror
+  mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' | grep -v security | head -1)
+  [ -n "$mirror" ] || fail "no mirror of Debian is known to apt here"
+  mkdir -p "$1/lists/partial" "$1/cache/archives/partial" "$1/sources"
+  : >"$1/status"
+  printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
+    "$2" "$mirror" "$3" /usr/share/keyrings/debian-archive-keyring.gpg >"$1/sources/other.sources"
+  cat >"$1/apt.conf" <<CONF
+Dir::Etc::SourceList "/dev/null";
+Dir::Etc::SourceParts "$1/sources";
+Dir::State::Lists "$1/lists";
+Dir::State::status "$1/status";
+Dir::Cache "$1/cache";
+Acquire::Languages "none";
+APT::Sandbox::User "root";
+CONF
+  apt_of "$1" update
+}
+
+# apt_of FOLDER ARGUMENT…: apt-get on another Debian
+apt_of() { APT_CONFIG="$1/apt.conf" apt-get -qq "${@:2}" >&2; }

@@ -22,6 +22,7 @@ mod support;
 mod checks;
 mod clients;
 mod completeness;
+mod dump;
 mod page;
 mod pipelines;
 mod program;
@@ -58,8 +59,18 @@ fn a_client_that_hides_prompts_is_sent_to_the_page_for_keys() {
     run::all_are_refused();
 }
 
+#[test]
+fn a_database_of_a_hundred_tables_is_dumped_and_restored() {
+    dump::dump_and_restore(100);
+}
+
 mod long {
     use super::servers::Server;
+
+    #[test]
+    fn a_database_of_a_thousand_tables_is_dumped_and_restored() {
+        super::dump::dump_and_restore(1000);
+    }
 
     #[test]
     fn every_client_works_on_postgresql_15_with_parameters_of_100_mb() {

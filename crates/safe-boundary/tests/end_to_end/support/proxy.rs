@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) prompting_programs: Vec<String>,
     /// Further lines of `[server]`.
     pub(crate) server: &'static str,
+    /// Further lines of `[[database]]`, and roles before the others.
+    pub(crate) database: &'static str,
     /// `client_id` at the provider: that decides by which key ID tokens are signed.
     pub(crate) client: &'static str,
     /// `log_statement` of the database behind it.
@@ -34,6 +36,7 @@ impl Default for Settings {
         Self {
             prompting_programs: vec!["psql".to_owned()],
             server: "",
+            database: "",
             client: "safe-boundary",
             log_statements: "all",
             postgres: Programs::newest(),
@@ -43,7 +46,7 @@ impl Default for Settings {
 
 /// The configuration of a proxy between `idp` and `postgres`; paths are relative to the stage's folder.
 pub(crate) fn config(postgres: &Postgres, idp: &Idp, settings: &Settings) -> String {
-    let Settings { prompting_programs, server, client, .. } = settings;
+    let Settings { prompting_programs, server, database, client, .. } = settings;
     let (issuer, port) = (&idp.issuer, postgres.port);
     format!(
         r#"
@@ -71,7 +74,7 @@ dir = "audit"
 name = "payments"
 listen = "127.0.0.1:0"
 upstream = "host=localhost port={port} dbname=payments sslmode=verify-full sslrootcert=ca.crt"
-
+{database}
 [[database.role]]
 role = "payments_rw"
 groups = ["on-call"]
