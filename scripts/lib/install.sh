@@ -159,3 +159,26 @@ CONF
 
 # apt_of FOLDER ARGUMENT…: apt-get on another Debian
 apt_of() { APT_CONFIG="$1/apt.conf" apt-get -qq "${@:2}" >&2; }
+
+# need_suite NAME: the tests that a driver for Python publishes, in the version that is installed to be tested
+need_suite() {
+  local folder="$root/.work/suites" wanted="$root/scripts/suites/requirements.txt" version name=$1
+  if ! cmp -s "$wanted" "$folder/installed.txt"; then
+    step "installing the drivers whose suites are run"
+    rm -rf "$folder"
+    python3 -m venv "$folder/venv"
+    "$folder/venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" >&2
+    cp "$wanted" "$folder/installed.txt"
+  fi
+  [ ! -d "$folder/$name" ] || return 0
+  version=$(sed -n "s/^$name\(-binary\)\{0,1\}==//p" "$wanted")
+  step "unpacking the suite of $name $version"
+  # pip asks a source package for its metadata before it gives it away: what that takes is in the folder already.
+  (cd "$folder" && PATH="$folder/venv/bin:$PATH" "$folder/venv/bin/pip" download --quiet --disable-pip-version-check \
+    --no-deps --no-binary :all: --no-build-isolation "$name==$version" >&2)
+  mkdir "$folder/$name.new"
+  tar -xzf "$folder/$name-$version.tar.gz" -C "$folder/$name.new" --strip-components 1
+  # The tests must find the driver that is installed, not its sources beside them.
+  rm -rf "$folder/$name.new/$name" "$folder/$name.new/src"
+  mv "$folder/$name.new" "$folder/$name"
+}

@@ -58,9 +58,9 @@ const ROLE: &str = r#"
 databases = "*"
 
 [[database.role]]
-role = "keeper"
+role = "postgres"
 groups = ["on-call"]
-password = { file = "keeper.password" }
+password = { file = "postgres.password" }
 "#;
 
 pub(crate) fn dump_and_restore(tables: usize) {

@@ -28,6 +28,7 @@ mod pipelines;
 mod program;
 mod run;
 mod servers;
+mod suites;
 
 use servers::Server;
 
@@ -70,6 +71,21 @@ mod long {
     #[test]
     fn a_database_of_a_thousand_tables_is_dumped_and_restored() {
         super::dump::dump_and_restore(1000);
+    }
+
+    #[test]
+    fn the_suite_of_psycopg_2_passes_as_without_the_proxy() {
+        super::suites::run("psycopg2");
+    }
+
+    #[test]
+    fn the_suite_of_asyncpg_passes_as_without_the_proxy() {
+        super::suites::run("asyncpg");
+    }
+
+    #[test]
+    fn the_suite_of_pg8000_passes_as_without_the_proxy() {
+        super::suites::run("pg8000");
     }
 
     #[test]

@@ -32,8 +32,8 @@ const LOGGED: [&str; 4] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Programs(PathBuf);
 
-/// A role that may do everything; its password stands in `keeper.password`.
-pub(crate) const KEEPER: &str = "keeper";
+/// The role that may do everything; its password stands in `postgres.password`.
+pub(crate) const KEEPER: &str = "postgres";
 
 impl Programs {
     pub(crate) fn program(&self, name: &str) -> PathBuf {
