@@ -66,7 +66,7 @@ need_cargo_tool() {
   cargo install --locked --quiet "$1"
 }
 
-# The clients that the end-to-end tests drive besides psql: two for Python in a folder of their own, one for Java.
+# The clients that the matrix drives besides psql: those for Python in a folder of their own, and one for Java.
 need_clients() {
   need_packages "python3:python3" "javac:default-jdk-headless" "/usr/share/java/postgresql.jar:libpostgresql-jdbc-java"
   local venv="$root/.work/venv" wanted="$root/scripts/clients/requirements.txt"

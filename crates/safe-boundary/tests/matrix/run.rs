@@ -17,6 +17,8 @@ use super::support::trail::Record;
 use super::support::{ALICE, Stage};
 use super::{completeness, page, pipelines, program};
 
+/// How many rows a client takes at a time in `cursor`.
+const PORTION: u64 = 10;
 /// How many clients run at the same time.
 const LANES: usize = 4;
 
@@ -77,12 +79,10 @@ fn next<'a>(waiting: &Mutex<impl Iterator<Item = &'a &'static Client>>) -> Optio
     waiting.lock().unwrap().next().copied()
 }
 
-/// A client that does `cursor` in no other way has sent an Execute with a limit.
+/// A client that does `cursor` in no other way has sent an Execute with the limit of that check.
 fn limits(client: &Client, trail: &[Record]) -> Option<String> {
-    let has_limit = |record: &Record| {
-        record.0["client"]["program"] == client.name
-            && record.0["statement"]["limit"].as_u64().is_some_and(|rows| rows > 0)
-    };
+    let has_limit =
+        |record: &Record| record.0["client"]["program"] == client.name && record.0["statement"]["limit"] == PORTION;
     let is_noted = client.otherwise.iter().chain(client.cannot).any(|(name, _)| *name == "cursor");
     (is_noted == trail.iter().any(has_limit)).then(|| {
         let (what, says) = if is_noted { ("an", "does it otherwise") } else { ("no", "limits rows") };
