@@ -29,13 +29,14 @@ const LITERAL: &str = "as a literal in the text of the statement";
 /// Clients that do not use the row limit of Execute.
 const DECLARED: &str = "by DECLARE and FETCH";
 const FUNCTIONS: &str = "by the server's functions, `lo_open` and so on";
+const UNTOLD: &str = "it does it, but does not tell what the server says to it";
 const NO_PIPELINES: &str = "it has no pipelines";
 
 pub(crate) const CLIENTS: &[Client] = &[
     Client {
         name: "psql 15",
         command: || python("with_psql.py"),
-        servers: &[Server::V15],
+        servers: &Server::ALL,
         prompts: true,
         otherwise: &[
             ("prepared", "by PREPARE and EXECUTE"),
@@ -72,7 +73,7 @@ pub(crate) const CLIENTS: &[Client] = &[
     Client {
         name: "psycopg 3",
         command: || python("with_psycopg.py"),
-        servers: &[Server::V15],
+        servers: &Server::ALL,
         prompts: false,
         otherwise: &[("large_object", FUNCTIONS), ("cursor", DECLARED)],
         cannot: &[],
@@ -100,7 +101,81 @@ pub(crate) const CLIENTS: &[Client] = &[
             ("pipeline", NO_PIPELINES),
         ],
     },
+    Client {
+        name: "node-postgres",
+        command: || node("with_pg.mjs"),
+        servers: &[Server::V15],
+        prompts: false,
+        otherwise: &[("large_object", FUNCTIONS)],
+        cannot: &[],
+    },
+    Client {
+        name: "postgres.js",
+        command: || node("with_postgres.mjs"),
+        servers: &[Server::V15],
+        prompts: false,
+        otherwise: &[("types", "arrays are read as text: it has no NULL in them"), ("large_object", FUNCTIONS)],
+        cannot: &[("copy_fail", UNTOLD), ("notify", "it hears it, but does not tell the process id")],
+    },
+    Client {
+        name: "tokio-postgres",
+        command: || rust("with_tokio_postgres"),
+        servers: &[Server::V15],
+        prompts: false,
+        otherwise: &[("large_object", FUNCTIONS)],
+        cannot: &[("copy_fail", UNTOLD)],
+    },
+    Client {
+        name: "sqlx",
+        command: || rust("with_sqlx"),
+        servers: &[Server::V15],
+        prompts: false,
+        otherwise: &[("large_object", FUNCTIONS), ("cursor", DECLARED)],
+        cannot: &[
+            ("copy_fail", UNTOLD),
+            ("cancel", "it has no cancel, only the end of the connection"),
+            ("pipeline", NO_PIPELINES),
+        ],
+    },
+    Client {
+        name: "psql 18 by 3.2",
+        command: || newest_protocol(python("with_psql.py")),
+        servers: &[Server::V15, Server::V18],
+        prompts: true,
+        otherwise: &[
+            ("prepared", "by PREPARE and EXECUTE"),
+            ("types", "by PREPARE and EXECUTE"),
+            ("large_parameter", LITERAL),
+            ("large_object", "by `\\lo_import` and `\\lo_export`; it seeks by `lo_get`"),
+            ("cursor", DECLARED),
+        ],
+        cannot: &[("pipeline", "its script is that of psql 15, which has none")],
+    },
+    Client {
+        name: "psycopg 3 by 3.2",
+        command: || newest_protocol(python("with_psycopg.py")),
+        servers: &[Server::V15, Server::V18],
+        prompts: false,
+        otherwise: &[("large_object", FUNCTIONS), ("cursor", DECLARED)],
+        cannot: &[],
+    },
 ];
+
+/// A client on libpq 18 that speaks protocol 3.2 or nothing, and begins with TLS at once.
+fn newest_protocol(command: Vec<PathBuf>) -> Vec<PathBuf> {
+    const SETTINGS: [&str; 3] = ["PGMINPROTOCOLVERSION=3.2", "PGMAXPROTOCOLVERSION=3.2", "PGSSLNEGOTIATION=direct"];
+    let programs = root().join(".work/libpq18/bin").display().to_string();
+    let path = format!("PATH={programs}:{}", std::env::var("PATH").unwrap_or_default());
+    ["env", &path].iter().chain(&SETTINGS).map(PathBuf::from).chain(command).collect()
+}
+
+fn node(program: &str) -> Vec<PathBuf> {
+    vec!["node".into(), script("node").join(program)]
+}
+
+fn rust(program: &str) -> Vec<PathBuf> {
+    vec![root().join("target/clients/debug").join(program)]
+}
 
 fn python(program: &str) -> Vec<PathBuf> {
     vec![root().join(".work/venv/bin/python"), script(program)]

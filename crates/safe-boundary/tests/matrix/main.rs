@@ -22,11 +22,13 @@ mod support;
 mod checks;
 mod clients;
 mod completeness;
+mod dump;
 mod page;
 mod pipelines;
 mod program;
 mod run;
 mod servers;
+mod suites;
 
 use servers::Server;
 
@@ -39,12 +41,52 @@ fn every_client_works_on_postgresql_15() {
 }
 
 #[test]
+fn psql_and_a_driver_work_on_postgresql_16() {
+    run::all_clients(Server::V16, LARGE);
+}
+
+#[test]
+fn psql_and_a_driver_work_on_postgresql_17() {
+    run::all_clients(Server::V17, LARGE);
+}
+
+#[test]
+fn psql_and_a_driver_work_on_postgresql_18() {
+    run::all_clients(Server::V18, LARGE);
+}
+
+#[test]
 fn a_client_that_hides_prompts_is_sent_to_the_page_for_keys() {
     run::all_are_refused();
 }
 
+#[test]
+fn a_database_of_a_hundred_tables_is_dumped_and_restored() {
+    dump::dump_and_restore(100);
+}
+
 mod long {
     use super::servers::Server;
+
+    #[test]
+    fn a_database_of_a_thousand_tables_is_dumped_and_restored() {
+        super::dump::dump_and_restore(1000);
+    }
+
+    #[test]
+    fn the_suite_of_psycopg_2_passes_as_without_the_proxy() {
+        super::suites::run("psycopg2");
+    }
+
+    #[test]
+    fn the_suite_of_asyncpg_passes_as_without_the_proxy() {
+        super::suites::run("asyncpg");
+    }
+
+    #[test]
+    fn the_suite_of_pg8000_passes_as_without_the_proxy() {
+        super::suites::run("pg8000");
+    }
 
     #[test]
     fn every_client_works_on_postgresql_15_with_parameters_of_100_mb() {

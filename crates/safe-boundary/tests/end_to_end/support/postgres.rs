@@ -32,7 +32,14 @@ const LOGGED: [&str; 4] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Programs(PathBuf);
 
+/// The role that may do everything; its password stands in `postgres.password`.
+pub(crate) const KEEPER: &str = "postgres";
+
 impl Programs {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// Those in `folder`: `postgres`, `initdb`.
     pub(crate) fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) server: &'static str,
     /// `drain` of it.
     pub(crate) drain: &'static str,
+    /// Further lines of `[[database]]`, and roles before the others.
+    pub(crate) database: &'static str,
     /// `client_id` at the provider: that decides by which key ID tokens are signed.
     pub(crate) client: &'static str,
     /// `log_statement` of the database behind it.
@@ -44,6 +46,7 @@ impl Default for Settings {
             prompting_programs: vec!["psql".to_owned()],
             server: "",
             drain: "1s",
+            database: "",
             client: "safe-boundary",
             log_statements: "all",
             postgres: Programs::newest(),
@@ -54,7 +57,7 @@ impl Default for Settings {
 
 /// The configuration of a proxy between `idp` and `postgres`; paths are relative to the stage's folder.
 pub(crate) fn config(postgres: &Postgres, idp: &Idp, settings: &Settings) -> String {
-    let Settings { prompting_programs, server, drain, client, audit, .. } = settings;
+    let Settings { prompting_programs, server, database, drain, client, audit, .. } = settings;
     let (issuer, port) = (&idp.issuer, postgres.port);
     format!(
         r#"
@@ -83,7 +86,7 @@ dir = "audit"
 name = "payments"
 listen = "127.0.0.1:0"
 upstream = "host=localhost port={port} dbname=payments sslmode=verify-full sslrootcert=ca.crt"
-
+{database}
 [[database.role]]
 role = "payments_rw"
 groups = ["on-call"]

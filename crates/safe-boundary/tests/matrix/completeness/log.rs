@@ -26,8 +26,9 @@ pub(super) fn statements(entries: &[Entry]) -> Vec<Story<Logged>> {
             None => match function(entry) {
                 Some(oid) => format!("function: {oid}"),
                 None => {
-                    // Follows the execution that it belongs to.
-                    let params = entry.text.strip_prefix("parameters: ").filter(|_| entry.severity == "DETAIL");
+                    // Follows the execution that it belongs to; newer servers begin it with a capital.
+                    let told = ["parameters: ", "Parameters: "].iter().find_map(|start| entry.text.strip_prefix(start));
+                    let params = told.filter(|_| entry.severity == "DETAIL");
                     if let (Some(params), Some(last)) = (params, story.steps.last_mut()) {
                         last.params = parameters(params);
                     }
