@@ -339,7 +339,14 @@ fn no_machine_is_named() {
             );
         }
     }
-    for lock in ["Cargo.lock", "scripts/idp/package-lock.json"] {
+    const LOCKS: [&str; 5] = [
+        "Cargo.lock",
+        "scripts/clients/rust/Cargo.lock",
+        "scripts/clients/node/package-lock.json",
+        "scripts/idp/package-lock.json",
+        "scripts/servers/package-lock.json",
+    ];
+    for lock in LOCKS {
         let text = fs::read_to_string(root().join(lock)).expect("a lock file");
         let hosts = text.lines().filter(|line| {
             line.contains("\"resolved\"") || (line.contains("registry+") && !line.contains("crates.io-index"))
