@@ -202,7 +202,8 @@ impl Queue {
         let waiter = Waiter { ticket: state.tickets, since: Instant::now(), sender, _room: room };
         let ticket = waiter.ticket;
         state.items.push_back(Item { batch, waiter: Some(waiter) });
-        let rouse = (state.rest != Rest::Awake).then_some(Rouse(self));
+        // Made only if needed: one that is dropped here would wait for the lock that is held.
+        let rouse = (state.rest != Rest::Awake).then(|| Rouse(self));
         Ok((ticket, rouse))
     }
 
