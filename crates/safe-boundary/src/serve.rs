@@ -15,12 +15,14 @@ use domain::policy::decide::Resource;
 use domain::policy::role_mapping::RoleMapping;
 use domain::session::{Authorized, Bound, Client, Identified, Session, cancel_record, refused_start};
 use domain::statement::ink::Ink;
+use ipnet::IpNet;
 use pgproto::backend::encode;
 use pgproto::startup::ProtocolVersion;
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 pub use process::run;
 
@@ -29,6 +31,7 @@ use crate::clock::now;
 use crate::config::{Config, Database};
 use crate::entropy;
 use crate::idp::IdpClient;
+use crate::proxy::announced;
 use crate::proxy::cancel::{CancelRegistry, Cancellable, Registered};
 use crate::proxy::front::Front;
 use crate::proxy::listen::Port;
@@ -40,7 +43,7 @@ use crate::proxy::request::{NEWEST_MINOR, Request};
 use crate::proxy::route::{self, Route};
 use crate::proxy::startup::{self, Opening, Packet};
 use crate::proxy::stream::Stream;
-use crate::proxy::tally::{Place, Tallies};
+use crate::proxy::tally::{self, Place, Tallies};
 use crate::proxy::upstream::{self, Upstream};
 use crate::trail::journal::Journal;
 
@@ -70,15 +73,24 @@ struct Admitted<'a> {
     place: Place<String>,
 }
 
+/// A connection that has said what it wants.
+struct Arrived {
+    opened: Result<Opening, startup::Error>,
+    /// Where it comes from: what a trusted proxy says, else what the system says.
+    peer: SocketAddr,
+    /// Its place among the connections of that address.
+    place: tally::Connection,
+}
+
 /// Serves one connection from its first byte to its end.
 pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAddr, port: &Port) {
-    let Some(place) = proxy.tallies.connection(peer.ip().to_canonical()) else { return };
     let mut drain = proxy.drain.clone();
-    let opened = tokio::select! {
-        opened = startup::open(stream, proxy.tls()) => opened,
+    let arrived = tokio::select! {
+        arrived = arrive(proxy, stream, peer) => arrived,
         // Nobody is told who has asked for nothing yet.
         _ = drain.wait_for(|drain| *drain != Drain::No) => return,
     };
+    let Some(Arrived { opened, peer, place }) = arrived else { return };
     match opened {
         Ok(Opening::Cancel { stream, pid, secret }) => cancel(proxy, stream, peer, pid, &secret).await,
         Ok(Opening::Session(stream, packet)) => {
@@ -96,6 +108,34 @@ pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAdd
     }
 }
 
+/// Until it is clear whose connection it is, and what it wants; none when it is not even kept.
+async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAddr) -> Option<Arrived> {
+    let deadline = tokio::time::Instant::now() + startup::DEADLINE;
+    let is_trusted = contains(&proxy.config.server.trusted_proxies, peer);
+    let peer = if is_trusted {
+        let _waiting = proxy.tallies.unannounced()?;
+        match timeout_at(deadline, announced::read(&mut stream)).await {
+            Ok(Ok(client)) => client.unwrap_or(peer),
+            Ok(Err(announced::Error::Closed)) | Err(_) => return None,
+            Ok(Err(error)) => {
+                tracing::warn!(proxy = %peer, %error, "a trusted proxy announces no client");
+                Front::new(Stream::Plain(stream), peer).refuse(&Refusal::Unannounced(error)).await;
+                return None;
+            }
+        }
+    } else {
+        peer
+    };
+    let place = proxy.tallies.connection(peer.ip().to_canonical())?;
+    let opened = startup::open(stream, proxy.tls(), deadline).await;
+    Some(Arrived { opened, peer, place })
+}
+
+fn contains(networks: &[IpNet], peer: SocketAddr) -> bool {
+    let address = peer.ip().to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
 /// From the start-up packet to a session in the database, step by step.
 async fn admit<'a>(
     proxy: &'a Proxy,
@@ -106,7 +146,7 @@ async fn admit<'a>(
 ) -> Result<Admitted<'a>, Stop> {
     let client = proxy.client(front, packet);
     let refused = |refusal: Refusal| proxy.refused(&client, packet, refusal);
-    if client.tls.is_none() && !proxy.allows_plaintext(front.peer()) {
+    if client.tls.is_none() && !contains(&proxy.config.server.allow_plaintext, front.peer()) {
         return Err(refused(Refusal::TlsRequired));
     }
     if !has_place {
@@ -183,11 +223,6 @@ impl Proxy {
 
     fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn allows_plaintext(&self, peer: SocketAddr) -> bool {
-        let address = peer.ip().to_canonical();
-        self.config.server.allow_plaintext.iter().any(|network| network.contains(&address))
     }
 
     /// The other end, as its start-up packet shows it.

@@ -39,7 +39,6 @@ const KEYS: &[&str] = &[
     "server.metrics",
     "server.state",
     "server.state_key",
-    "server.trusted_proxies",
     "session.finish_grace",
     "session.idle_timeout",
     "session.idp_outage_grace",

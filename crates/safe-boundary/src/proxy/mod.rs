@@ -3,6 +3,7 @@
 //! Promises: no byte of a client reaches the upstream before its record is durable.
 //! Deliberately not here: what the bytes mean (`pgproto`), and what is decided (`domain`).
 
+pub mod announced;
 pub mod cancel;
 pub mod front;
 pub mod listen;

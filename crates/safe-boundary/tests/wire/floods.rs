@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cancel::begin;
 use super::peer::{Peer, SSL_REQUEST, V3_0, cancel as cancel_request, psql};
 use super::support::process::PATIENCE;
 use super::support::proxy::Settings;
@@ -96,7 +97,7 @@ fn d3_connections_of_one_address_are_capped() {
     assert_eq!((code.as_str(), tags.as_str()), ("53300", "RE"));
     // A cancel still finds its way.
     let victim = &mut sessions[0];
-    victim.write(&query("select pg_sleep(60)"));
+    begin(victim);
     let mut cancel = Peer::plain(stage.proxy.address);
     cancel.write(&cancel_request(&victim.key));
     assert_eq!(cancel.until_end(), b"");

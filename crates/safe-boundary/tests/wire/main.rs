@@ -18,6 +18,7 @@
 #[allow(dead_code, reason = "it is made for the tests of `end_to_end`, and not all of it is needed here")]
 mod support;
 
+mod announced;
 mod cancel;
 mod ends;
 mod floods;

@@ -81,6 +81,9 @@ password = {{ file = "payments_ro.password" }}
 pub(crate) struct Proxy {
     process: Process,
     folder: PathBuf,
+    /// What it says to its operator.
+    #[allow(dead_code, reason = "not every binary of tests reads it")]
+    pub(crate) log: Lines,
     pub(crate) address: SocketAddr,
 }
 
@@ -98,7 +101,7 @@ impl Proxy {
         let log = Lines::of(process.child().stderr.take().unwrap());
         let address = log.wait_for(|line| said(line, "listening")?["address"].as_str()?.parse().ok());
         log.wait_for(|line| said(line, "ready"));
-        Self { process, folder: folder.to_owned(), address }
+        Self { process, folder: folder.to_owned(), log, address }
     }
 
     /// As kill -9 does it, and then from the beginning on what lies on disk.
