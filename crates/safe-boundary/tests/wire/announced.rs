@@ -1,6 +1,9 @@
 //! Addresses that load balancers announce, and that others pretend to.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::cancel::begin;
 use super::peer::{Peer, SSL_REQUEST, V3_0, cancel, psql};
 use super::support::postgres::free_port;
-use super::support::process::{Lines, Process, mortal};
+use super::support::process::{PATIENCE, Process, mortal};
 use super::support::proxy::Settings;
 use super::support::trail::Record;
 use super::support::wire::{query, results, values};
@@ -197,35 +200,46 @@ fn d3_limits_count_announced_addresses() {
     assert_eq!(results(&sessions[0].ready()), ["57014"]);
 }
 
-/// A real load balancer in front, with a real psql before it; its health checks leave no trace.
+/// A real load balancer in front, with a real psql before it; its health checks pass, and leave no trace.
 #[test]
 fn a_real_haproxy_announces_its_clients() {
     let stage = trusting();
     let (first, second) = (free_port(), free_port());
-    let server = stage.proxy.address;
+    let (server, socket) = (stage.proxy.address, stage.folder().join("haproxy.sock"));
     let config = format!(
-        "global\n  stats socket {0}/haproxy.sock\n\
-         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
+        "global\n  stats socket {}\n\
+         defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n  option tcp-check\n  \
+         tcp-check send-binary 0000000804d2162f\n  tcp-check expect binary 53\n\
          listen v1\n  bind 127.0.0.1:{first}\n  source 127.0.0.9\n  server db {server} send-proxy check inter 100ms\n\
-         listen v2\n  bind 127.0.0.1:{second}\n  unique-id-format %[uuid()]\n  source 127.0.0.10\n  option pgsql-check user check\n  \
+         listen v2\n  bind 127.0.0.1:{second}\n  source 127.0.0.10\n  unique-id-format %[uuid()]\n  \
          server db {server} send-proxy-v2 proxy-v2-options unique-id,crc32c check inter 100ms\n",
-        stage.folder().display()
+        socket.display()
     );
     let file = stage.folder().join("haproxy.cfg");
     fs::write(&file, config).unwrap();
-    let mut haproxy = mortal("haproxy");
-    haproxy.args(["-db", "-f"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut haproxy = Process::start(&mut haproxy);
-    let _said = Lines::of(haproxy.child().stderr.take().unwrap());
-    // A start-up packet in the clear is what its check sends; it is refused, and that is an answer.
-    let checked = stage.wait_for_record(|record| record.effect() == "refused");
-    assert_eq!(address_of(&checked), "127.0.0.10", "a health check speaks for the load balancer itself");
+    let mut command = mortal("haproxy");
+    let _haproxy = Process::start(command.args(["-db", "-f"]).arg(&file).stderr(Stdio::null()));
     for (port, login) in [(first, ALICE), (second, BOB)] {
+        let begun = Instant::now();
+        while !passed_checks(&socket).contains(&if login == ALICE { "v1" } else { "v2" }.to_owned()) {
+            assert!(begun.elapsed() < PATIENCE, "its check does not pass");
+        }
         let conninfo = stage.conninfo(login).replace(&format!("port={}", server.port()), &format!("port={port}"));
         let said = stage.psql(login).to(conninfo).run(&["select 1"]);
         assert_eq!(said.lines(), ["1"]);
         let record = stage.wait_for_record(|record| record.login() == login && record.kind() == "statement");
         assert_eq!(address_of(&record), "127.0.0.1");
     }
-    haproxy.kill();
+    assert_eq!(passed_checks(&socket), ["v1", "v2"]);
+    assert!(stage.trail().iter().all(|record| record.effect() != "refused"), "a check is on record");
+}
+
+/// The servers whose last check was answered as it should be, by the name of their section.
+fn passed_checks(socket: &Path) -> Vec<String> {
+    let Ok(mut stream) = UnixStream::connect(socket) else { return Vec::new() };
+    stream.write_all(b"show stat\n").unwrap();
+    let mut stat = String::new();
+    stream.read_to_string(&mut stat).unwrap();
+    let passed = stat.lines().filter(|line| line.contains(",db,") && line.contains(",L7OK,"));
+    passed.map(|line| line.split(',').next().unwrap().to_owned()).collect()
 }
