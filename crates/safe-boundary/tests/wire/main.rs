@@ -24,6 +24,8 @@ mod ends;
 mod floods;
 mod opening;
 mod peer;
+mod refused;
 mod sessions;
 mod sizes;
 mod starting;
+mod statements;

@@ -53,6 +53,12 @@ impl Stage {
         Self { proxy, idp, postgres, folder }
     }
 
+    /// Starts the stopped server again, where it was.
+    #[allow(dead_code, reason = "not every binary of tests needs it")]
+    pub(crate) fn restart_postgres(&mut self) {
+        self.postgres.start_again(self.folder.path());
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -55,6 +55,11 @@ impl Postgres {
         Some(Self { process, log, port })
     }
 
+    /// Starts it again on its port; its log begins anew.
+    pub(crate) fn start_again(&mut self, folder: &Path) {
+        *self = Self::start_on(self.port, folder, "all").expect("its port is still free");
+    }
+
     /// How many connections were let in so far; includes those whose end is not awaited.
     pub(crate) fn connections(&self) -> usize {
         self.log.all().iter().filter(|line| line.contains("LOG:  connection authorized: ")).count()
