@@ -3,6 +3,9 @@
 //! Promises: each step is taken only with the proof that the step before gives; what goes no further is told why.
 //! Deliberately not here: the steps themselves (`proxy/`), and starting and stopping the process (`serve/process.rs`).
 
+mod arrival;
+#[cfg(debug_assertions)]
+mod injected;
 mod process;
 
 use std::net::SocketAddr;
@@ -13,17 +16,16 @@ use domain::audit::pending::Unrecorded;
 use domain::identity::login::Login;
 use domain::policy::decide::Resource;
 use domain::policy::role_mapping::RoleMapping;
-use domain::session::{Authorized, Bound, Client, Identified, Session, cancel_record, refused_start};
+use domain::session::{Authorized, Bound, Client, Identified, Session, cancel_record, refused_many, refused_start};
 use domain::statement::ink::Ink;
-use ipnet::IpNet;
 use pgproto::backend::encode;
 use pgproto::startup::ProtocolVersion;
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout_at;
 
+use arrival::{Arrived, arrive, contains};
 pub use process::run;
 
 use crate::causes;
@@ -31,20 +33,20 @@ use crate::clock::now;
 use crate::config::{Config, Database};
 use crate::entropy;
 use crate::idp::IdpClient;
-use crate::proxy::announced;
 use crate::proxy::cancel::{CancelRegistry, Cancellable, Registered};
 use crate::proxy::front::Front;
 use crate::proxy::listen::Port;
 use crate::proxy::login::{self, Stop};
 use crate::proxy::pace::Pace;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::refused::{Count, Refused, What};
 use crate::proxy::relay::{Bounds, Drain, Relay};
 use crate::proxy::request::{NEWEST_MINOR, Request};
 use crate::proxy::route::{self, Route};
 use crate::proxy::startup::{self, Opening, Packet};
 use crate::proxy::stream::Stream;
-use crate::proxy::tally::{self, Place, Tallies};
-use crate::proxy::upstream::{self, Upstream};
+use crate::proxy::tally::{Place, Tallies};
+use crate::proxy::upstream::{self, CancelTarget, Upstream};
 use crate::trail::journal::Journal;
 
 /// What all connections share.
@@ -59,6 +61,7 @@ pub(crate) struct Proxy {
     cancels: CancelRegistry,
     tallies: Tallies,
     pace: Pace,
+    refused: Refused,
     tls: RwLock<Arc<ServerConfig>>,
     drain: watch::Receiver<Drain>,
 }
@@ -71,15 +74,6 @@ struct Admitted<'a> {
     database: &'a Database,
     /// Her place among the sessions that a person may have.
     place: Place<String>,
-}
-
-/// A connection that has said what it wants.
-struct Arrived {
-    opened: Result<Opening, startup::Error>,
-    /// Where it comes from: what a trusted proxy says, else what the system says.
-    peer: SocketAddr,
-    /// Its place among the connections of that address.
-    place: tally::Connection,
 }
 
 /// Serves one connection from its first byte to its end.
@@ -96,7 +90,12 @@ pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAdd
         Ok(Opening::Session(stream, packet)) => {
             let mut front = Front::new(stream, peer);
             match Box::pin(admit(proxy, &mut front, &packet, port, !place.is_beyond())).await {
-                Ok(admitted) => relay(proxy, front, admitted).await,
+                Ok(admitted) => {
+                    let relayed = relay(proxy, front, admitted);
+                    #[cfg(debug_assertions)]
+                    let relayed = injected::or_panic(Box::pin(relayed), packet.last("application_name"));
+                    relayed.await;
+                }
                 Err(Stop::Refused(refusal)) => front.refuse(&refusal).await,
                 Err(Stop::Gone) => {}
             }
@@ -106,34 +105,6 @@ pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAdd
         }
         Err(error) => tracing::debug!(%peer, %error, "a connection came to nothing"),
     }
-}
-
-/// Until it is clear whose connection it is, and what it wants; none when it is not even kept.
-async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAddr) -> Option<Arrived> {
-    let deadline = tokio::time::Instant::now() + startup::DEADLINE;
-    let is_trusted = contains(&proxy.config.server.trusted_proxies, peer);
-    let peer = if is_trusted {
-        let _waiting = proxy.tallies.unannounced()?;
-        match timeout_at(deadline, announced::read(&mut stream)).await {
-            Ok(Ok(client)) => client.unwrap_or(peer),
-            Ok(Err(announced::Error::Closed)) | Err(_) => return None,
-            Ok(Err(error)) => {
-                tracing::warn!(proxy = %peer, %error, "a trusted proxy announces no client");
-                Front::new(Stream::Plain(stream), peer).refuse(&Refusal::Unannounced(error)).await;
-                return None;
-            }
-        }
-    } else {
-        peer
-    };
-    let place = proxy.tallies.connection(peer.ip().to_canonical())?;
-    let opened = startup::open(stream, proxy.tls(), deadline).await;
-    Some(Arrived { opened, peer, place })
-}
-
-fn contains(networks: &[IpNet], peer: SocketAddr) -> bool {
-    let address = peer.ip().to_canonical();
-    networks.iter().any(|network| network.contains(&address))
 }
 
 /// From the start-up packet to a session in the database, step by step.
@@ -163,7 +134,7 @@ async fn admit<'a>(
     let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
     let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };
     let session = proxy.authorize(session, &route, &request).await?;
-    proxy.connect(session, &route, request).await
+    proxy.connect(session, front, &route, request).await
 }
 
 /// Tells the client its server's settings, then carries frames both ways until the end.
@@ -176,6 +147,7 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
     tracing::info!(%login, %role, database = %database.name, peer = %front.peer(), "session begins");
     let bounds =
         Bounds { until: tokio::time::Instant::now() + proxy.config.session.max_age, drain: proxy.drain.clone() };
+    let cancel = upstream.cancel.clone();
     let relay = Relay {
         client: front.into_stream(),
         server: upstream.stream,
@@ -186,8 +158,21 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
         bounds,
         database: &database.name,
     };
+    let _on_panic = CancelOnPanic(cancel);
     let ended = relay.run().await;
     tracing::info!(%login, %role, database = %database.name, reason = %ended.reason(), "session ends");
+}
+
+/// What a session runs must not outlive it, also when a mistake of ours ends it.
+struct CancelOnPanic(CancelTarget);
+
+impl Drop for CancelOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let cancel = self.0.clone();
+            tokio::spawn(async move { cancel.cancel().await });
+        }
+    }
 }
 
 /// Carries out a cancel request, once it is recorded.
@@ -202,7 +187,9 @@ async fn cancel(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, s
     match found {
         None => {
             proxy.pace.guessed(address, Instant::now());
-            proxy.journal.note(batch);
+            if proxy.refused.is_recorded(What::Cancel, address) {
+                proxy.journal.note(batch);
+            }
         }
         Some(found) => {
             if let Ok(target) = proxy.journal.append(Unrecorded::new(batch, found.target)).await
@@ -239,10 +226,29 @@ impl Proxy {
     /// Records that a client is refused before it is anybody. Nothing waits for such a record, and a flood of strangers
     /// costs no syncs.
     fn refused(&self, client: &Client, packet: &Packet, refusal: Refusal) -> Stop {
-        let database = packet.last("database").map(String::from_utf8_lossy);
-        let batch = refused_start(&mut self.ink(), client, database.as_deref(), refusal.reason(), now());
-        self.journal.note(batch);
+        if self.refused.is_recorded(What::Start, client.address.ip().to_canonical()) {
+            let database = packet.last("database").map(String::from_utf8_lossy);
+            let batch = refused_start(&mut self.ink(), client, database.as_deref(), refusal.reason(), now());
+            self.journal.note(batch);
+        }
         Stop::Refused(refusal)
+    }
+
+    /// Records how many more were refused since the last call than have a record each.
+    fn tell_refused(&self) {
+        for Count { from, count } in self.refused.take() {
+            let batch = match from {
+                Some((what, address)) => {
+                    let reason = format!("{count} more {} refused from this address within a minute", what.many());
+                    refused_many(&mut self.ink(), Some(address), &reason, now())
+                }
+                None => {
+                    let reason = format!("{count} more refused from other addresses within a minute");
+                    refused_many(&mut self.ink(), None, &reason, now())
+                }
+            };
+            self.journal.note(batch);
+        }
     }
 
     /// Who wants to connect, and can she be asked to sign in here?
@@ -306,6 +312,7 @@ impl Proxy {
     async fn connect<'a>(
         &self,
         mut session: Session<Authorized>,
+        front: &mut Front,
         route: &Route<'a>,
         request: Request,
     ) -> Result<Admitted<'a>, Stop> {
@@ -325,7 +332,15 @@ impl Proxy {
         parameters.extend(request.replication.map(|kind| ("replication".to_owned(), kind)));
         let wanted =
             upstream::Request { role: &role, password, database: &route.dbname, parameters: &parameters, replication };
-        let upstream = match upstream::connect(&database.upstream, &wanted).await {
+        let connected = tokio::select! {
+            connected = upstream::connect(&database.upstream, &wanted) => connected,
+            // The server may be long in answering; a client that does not wait for it gets no session there.
+            interruption = front.interrupted() => {
+                let recorded = session.end(interruption.reason(), login::interrupted(&interruption), now());
+                return Err(self.journal.append(recorded).await.unwrap_or(Stop::Gone));
+            }
+        };
+        let upstream = match connected {
             Ok(upstream) => upstream,
             Err(error) => {
                 tracing::warn!(%login, %role, database = %database.name, error = %causes::line(&error), "cannot connect");

@@ -10,6 +10,7 @@ pub mod listen;
 pub mod login;
 pub mod pace;
 pub mod refusal;
+pub mod refused;
 pub mod relay;
 pub mod request;
 pub mod route;

@@ -143,7 +143,7 @@ impl ToClient for Refusal {
             Self::Journal => {
                 fatal(SqlState::IO_ERROR, "the audit log cannot be written; the statement was not run".to_owned())
             }
-            Self::Spoke => violation("unexpected message before the sign-in".to_owned()),
+            Self::Spoke => violation("unexpected message before the session".to_owned()),
             Self::Violation(what) => violation(what.clone()),
             Self::UpstreamLost(name) => {
                 fatal(SqlState::CONNECTION_FAILURE, format!("the connection to database \"{name}\" was lost"))

@@ -24,6 +24,7 @@ use crate::idp::IdpClient;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listen::{self, Arrival, Port, Workers};
 use crate::proxy::pace::Pace;
+use crate::proxy::refused::Refused;
 use crate::proxy::relay::Drain;
 use crate::proxy::tally::Tallies;
 use crate::proxy::tls;
@@ -31,6 +32,9 @@ use crate::trail::journal::{self, Journal};
 
 /// How often the certificate's files are looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
+
+/// How often it is told how many strangers were refused, when they were many.
+const REFUSED_TOLD: Duration = Duration::from_secs(60);
 
 /// How long sessions have for their last words once the drain time is over.
 const LAST_WORDS: Duration = Duration::from_secs(8);
@@ -67,6 +71,7 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
         let workers = Arc::clone(&workers);
         tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
     }
+    tasks.spawn(tell_refused(Arc::clone(&proxy)));
     tasks.spawn(watch_certificate(Arc::clone(&proxy), cert, key));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), epoch = journal.epoch(), "ready");
     // Not under systemd: nobody to tell.
@@ -79,12 +84,14 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     tracing::info!(within_s = drain_time.as_secs(), "draining");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tasks.shutdown().await;
+    let refused = Arc::clone(&proxy);
     drop(workers);
     let _ = drain.send(Drain::Gently);
     if tokio::time::timeout(drain_time, all_gone.recv()).await.is_err() {
         let _ = drain.send(Drain::Now);
         let _ = tokio::time::timeout(LAST_WORDS, all_gone.recv()).await;
     }
+    refused.tell_refused();
     journal.close();
     tracing::info!("stopped");
     Ok(Exit::Fine)
@@ -152,6 +159,7 @@ fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Res
         cancels: CancelRegistry::default(),
         tallies: Tallies::new(&config.limits),
         pace: Pace::new(Instant::now()),
+        refused: Refused::default(),
         tls: RwLock::new(tls),
         drain,
         config,
@@ -169,6 +177,14 @@ fn mappings(database: &Database, names: &[(String, String)]) -> Vec<RoleMapping>
         group_names: role.groups.iter().map(readable).collect(),
     };
     database.roles.iter().map(mapping).collect()
+}
+
+/// Each minute, how many more were refused than have a record each.
+async fn tell_refused(proxy: Arc<Proxy>) {
+    loop {
+        tokio::time::sleep(REFUSED_TOLD).await;
+        proxy.tell_refused();
+    }
 }
 
 /// Takes a new certificate when its files change; running sessions keep theirs. A bad one changes nothing.

@@ -9,6 +9,7 @@ use super::cancel::begin;
 use super::peer::{Peer, SSL_REQUEST, V3_0, cancel as cancel_request, psql};
 use super::support::process::PATIENCE;
 use super::support::proxy::Settings;
+use super::support::trail::Record;
 use super::support::wire::{fields, query, results, values};
 use super::support::{ALICE, BOB, Stage};
 
@@ -132,6 +133,38 @@ fn d2_without_descriptors_sessions_go_on() {
     honest.write(&query("select 'on'"));
     assert_eq!(values(&honest.ready()), ["on"]);
     Peer::signed_in(&stage, BOB);
+}
+
+/// A record for each of many who are refused would let strangers fill the disk: some have one, the others are counted.
+#[test]
+fn d3_strangers_cannot_flood_the_journal() {
+    let mut stage = Stage::with(&Settings { server: "[limits]\nper_address = 10000", ..Settings::default() });
+    for _ in 0..1000 {
+        let mut peer = Peer::plain(stage.proxy.address);
+        peer.write(&psql(V3_0, ALICE, &[]));
+        assert_eq!(peer.refused().0, "28000");
+    }
+    for _ in 0..300 {
+        let mut peer = Peer::plain(stage.proxy.address);
+        peer.write(&cancel_request(&[0; 8]));
+        peer.until_end();
+    }
+    assert_eq!(stage.proxy.drain(), 0);
+    let trail = stage.trail();
+    let reason = |record: &Record| record.0["decision"]["reason"].as_str().unwrap_or("").to_owned();
+    let (counts, single): (Vec<_>, Vec<_>) =
+        trail.iter().filter(|record| record.effect() == "refused").partition(|record| reason(record).contains("more"));
+    // The minute may have ended in between.
+    let counted = |what: &str| -> usize {
+        let told = counts.iter().map(|record| reason(record)).filter(|told| told.contains(what));
+        told.map(|told| told.split(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+    };
+    let cancels = trail.iter().filter(|record| record.kind() == "cancel").count();
+    assert_eq!(single.len() + counted("start-ups"), 1000);
+    assert_eq!(cancels + counted("cancel requests"), 300);
+    assert!(single.len() <= 400 && cancels <= 200 * 2, "{} and {cancels} records", single.len());
+    assert!(counts.iter().all(|record| record.0["client"]["address"] == "127.0.0.1"));
+    stage.verify_trail();
 }
 
 fn started_by_this_thread(program: &str) -> u32 {

@@ -1,5 +1,7 @@
 //! What the proxy does not offer: replication, a channel binding that it cannot have, a database that is down.
 
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -73,6 +75,37 @@ fn a26_channel_binding_ends_at_the_proxy() {
     let mut peer = Peer::signed_in(&stage, ALICE);
     peer.write(&query("select current_user"));
     assert_eq!(values(&peer.ready()), ["payments_rw"]);
+}
+
+/// A client that goes away while the server is slow to answer: the proxy does not log in for nobody.
+#[test]
+fn a7_who_goes_away_before_the_session_gets_none() {
+    let mut stage = Stage::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = proxy::config(&stage.postgres, &stage.idp, &Settings::default());
+    let port = silent.local_addr().unwrap().port();
+    let elsewhere = config.replace(&format!("port={}", stage.postgres.port), &format!("port={port}"));
+    stage.proxy.kill();
+    stage.proxy = Proxy::start(stage.folder(), &elsewhere);
+    for speaks in [false, true] {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, ALICE, &[]));
+        stage.idp.approve(&peer.prompted(), ALICE);
+        let (mut upstream, _) = silent.accept().unwrap();
+        upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let begun = std::time::Instant::now();
+        let reason = if speaks {
+            peer.write(&query("select 'early'"));
+            assert_eq!(peer.refused().0, "08P01");
+            "the client spoke before its session began"
+        } else {
+            drop(peer);
+            "the client went away"
+        };
+        upstream.read_to_end(&mut Vec::new()).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2), "closed after {:?}", begun.elapsed());
+        stage.wait_for_record(|record| record.kind() == "end" && record.0["reason"] == reason);
+    }
 }
 
 /// The server is stopped in the middle of a statement, stays away for a while, and comes back: told in order each time,

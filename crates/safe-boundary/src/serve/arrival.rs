@@ -1,0 +1,57 @@
+//! The first moments of a connection: whose it is, and what it wants.
+//!
+//! Promises: the address that counts is the one that a trusted proxy announces, else the one that the system knows;
+//! whoever is beyond all bounds is let go unheard.
+//! Deliberately not here: what becomes of it (`serve.rs`).
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+
+use super::Proxy;
+use crate::proxy::announced;
+use crate::proxy::front::Front;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::startup::{self, Opening};
+use crate::proxy::stream::Stream;
+use crate::proxy::tally;
+
+/// A connection that has said what it wants.
+pub(super) struct Arrived {
+    pub(super) opened: Result<Opening, startup::Error>,
+    /// Where it comes from: what a trusted proxy says, else what the system says.
+    pub(super) peer: SocketAddr,
+    /// Its place among the connections of that address.
+    pub(super) place: tally::Connection,
+}
+
+/// Until it is clear whose connection it is, and what it wants; none when it is not even kept.
+pub(super) async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAddr) -> Option<Arrived> {
+    let deadline = tokio::time::Instant::now() + startup::DEADLINE;
+    let is_trusted = contains(&proxy.config.server.trusted_proxies, peer);
+    let peer = if is_trusted {
+        let _waiting = proxy.tallies.unannounced()?;
+        match timeout_at(deadline, announced::read(&mut stream)).await {
+            Ok(Ok(client)) => client.unwrap_or(peer),
+            Ok(Err(announced::Error::Closed)) | Err(_) => return None,
+            Ok(Err(error)) => {
+                tracing::warn!(proxy = %peer, %error, "a trusted proxy announces no client");
+                Front::new(Stream::Plain(stream), peer).refuse(&Refusal::Unannounced(error)).await;
+                return None;
+            }
+        }
+    } else {
+        peer
+    };
+    let place = proxy.tallies.connection(peer.ip().to_canonical())?;
+    let opened = startup::open(stream, proxy.tls(), deadline).await;
+    Some(Arrived { opened, peer, place })
+}
+
+/// Whether one of the networks has the address.
+pub(super) fn contains(networks: &[IpNet], peer: SocketAddr) -> bool {
+    let address = peer.ip().to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
