@@ -64,7 +64,7 @@ need_cargo_tool() {
 
 # The clients that the end-to-end tests drive besides psql: two for Python in a folder of their own, one for Java.
 need_clients() {
-  need_packages "haproxy:haproxy" "python3:python3" "javac:default-jdk-headless" "/usr/share/java/postgresql.jar:libpostgresql-jdbc-java"
+  need_packages "haproxy:haproxy" "ip:iproute2" "unshare:util-linux" "python3:python3" "javac:default-jdk-headless" "/usr/share/java/postgresql.jar:libpostgresql-jdbc-java"
   local venv="$root/.work/venv" wanted="$root/scripts/clients/requirements.txt"
   if ! cmp -s "$wanted" "$venv/installed.txt"; then
     step "installing the Python clients"

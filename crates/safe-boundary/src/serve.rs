@@ -47,6 +47,7 @@ use crate::proxy::startup::{self, Opening, Packet};
 use crate::proxy::stream::Stream;
 use crate::proxy::tally::{Place, Tallies};
 use crate::proxy::upstream::{self, CancelTarget, Upstream};
+use crate::proxy::vanished::{Vanished, Watched};
 use crate::trail::journal::Journal;
 
 /// What all connections share.
@@ -62,6 +63,7 @@ pub(crate) struct Proxy {
     tallies: Tallies,
     pace: Pace,
     refused: Refused,
+    vanished: Vanished,
     tls: RwLock<Arc<ServerConfig>>,
     drain: watch::Receiver<Drain>,
 }
@@ -84,14 +86,14 @@ pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAdd
         // Nobody is told who has asked for nothing yet.
         _ = drain.wait_for(|drain| *drain != Drain::No) => return,
     };
-    let Some(Arrived { opened, peer, place }) = arrived else { return };
+    let Some(Arrived { opened, peer, place, watched }) = arrived else { return };
     match opened {
         Ok(Opening::Cancel { stream, pid, secret }) => cancel(proxy, stream, peer, pid, &secret).await,
         Ok(Opening::Session(stream, packet)) => {
             let mut front = Front::new(stream, peer);
             match Box::pin(admit(proxy, &mut front, &packet, port, !place.is_beyond())).await {
                 Ok(admitted) => {
-                    let relayed = relay(proxy, front, admitted);
+                    let relayed = relay(proxy, front, admitted, &watched);
                     #[cfg(debug_assertions)]
                     let relayed = injected::or_panic(Box::pin(relayed), packet.last("application_name"));
                     relayed.await;
@@ -138,15 +140,18 @@ async fn admit<'a>(
 }
 
 /// Tells the client its server's settings, then carries frames both ways until the end.
-async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
+async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>, watched: &Watched) {
     let Admitted { mut bound, upstream, registered, database, place: _place } = admitted;
     if front.say(&welcome(&upstream, &registered)).await.is_err() {
         return proxy.journal.note(bound.conversation.end("the client went away", now()));
     }
     let (role, login) = (bound.permit().role().to_owned(), bound.identity().login().to_owned());
     tracing::info!(%login, %role, database = %database.name, peer = %front.peer(), "session begins");
-    let bounds =
-        Bounds { until: tokio::time::Instant::now() + proxy.config.session.max_age, drain: proxy.drain.clone() };
+    let bounds = Bounds {
+        until: tokio::time::Instant::now() + proxy.config.session.max_age,
+        drain: proxy.drain.clone(),
+        vanished: Arc::clone(&watched.notice),
+    };
     let cancel = upstream.cancel.clone();
     let relay = Relay {
         client: front.into_stream(),

@@ -17,6 +17,7 @@ use crate::proxy::refusal::Refusal;
 use crate::proxy::startup::{self, Opening};
 use crate::proxy::stream::Stream;
 use crate::proxy::tally;
+use crate::proxy::vanished::Watched;
 
 /// A connection that has said what it wants.
 pub(super) struct Arrived {
@@ -25,11 +26,14 @@ pub(super) struct Arrived {
     pub(super) peer: SocketAddr,
     /// Its place among the connections of that address.
     pub(super) place: tally::Connection,
+    /// Says when it has vanished.
+    pub(super) watched: Watched,
 }
 
 /// Until it is clear whose connection it is, and what it wants; none when it is not even kept.
 pub(super) async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAddr) -> Option<Arrived> {
     let deadline = tokio::time::Instant::now() + startup::DEADLINE;
+    let watched = proxy.vanished.watch(stream.local_addr().ok()?, peer);
     let is_trusted = contains(&proxy.config.server.trusted_proxies, peer);
     let peer = if is_trusted {
         let _waiting = proxy.tallies.unannounced()?;
@@ -47,7 +51,7 @@ pub(super) async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAdd
     };
     let place = proxy.tallies.connection(peer.ip().to_canonical())?;
     let opened = startup::open(stream, proxy.tls(), deadline).await;
-    Some(Arrived { opened, peer, place })
+    Some(Arrived { opened, peer, place, watched })
 }
 
 /// Whether one of the networks has the address.

@@ -28,6 +28,7 @@ use crate::proxy::refused::Refused;
 use crate::proxy::relay::Drain;
 use crate::proxy::tally::Tallies;
 use crate::proxy::tls;
+use crate::proxy::vanished::Vanished;
 use crate::trail::journal::{self, Journal};
 
 /// How often the certificate's files are looked at.
@@ -72,6 +73,7 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
         tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
     }
     tasks.spawn(tell_refused(Arc::clone(&proxy)));
+    tasks.spawn(proxy.vanished.clone().run());
     tasks.spawn(watch_certificate(Arc::clone(&proxy), cert, key));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), epoch = journal.epoch(), "ready");
     // Not under systemd: nobody to tell.
@@ -160,6 +162,7 @@ fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Res
         tallies: Tallies::new(&config.limits),
         pace: Pace::new(Instant::now()),
         refused: Refused::default(),
+        vanished: Vanished::default(),
         tls: RwLock::new(tls),
         drain,
         config,

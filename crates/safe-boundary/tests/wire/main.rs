@@ -29,3 +29,4 @@ mod sessions;
 mod sizes;
 mod starting;
 mod statements;
+mod vanished;
