@@ -109,9 +109,40 @@ fn d5_a_new_certificate_is_taken_and_sessions_go_on() {
     fs::write(&cert, signed.cert.pem()).unwrap();
     fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
     fs::write(stage.folder().join("ca.crt"), signed.cert.pem()).unwrap();
+    takes_it(&stage);
+    old.write(&query("select 'on'"));
+    assert_eq!(values(&old.ready()), ["on"]);
+    // A file that is none, and a key that belongs to another certificate: the good pair stays, and the log says so.
+    let failed = || {
+        let log = stage.proxy.log.all();
+        log.iter().filter(|line| line.contains("the new certificate cannot be used; the old one stays")).count()
+    };
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (cert_pem, key_pem) in [
+        ("-----BEGIN CERTIFICATE-----\nnothing\n".to_owned(), signed.signing_key.serialize_pem()),
+        (String::new(), String::new()),
+        (other.cert.pem(), signed.signing_key.serialize_pem()),
+    ] {
+        let before = failed();
+        fs::write(&cert, cert_pem).unwrap();
+        fs::write(&key, key_pem).unwrap();
+        let seen = stage.proxy.log.wait_for_more(before, |line| line.contains("the new certificate cannot be used"));
+        assert!(seen > before);
+        takes_it(&stage);
+    }
+    fs::remove_file(&cert).unwrap();
+    takes_it(&stage);
+    fs::write(&cert, signed.cert.pem()).unwrap();
+    fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
+    old.write(&query("select 'on'"));
+    assert_eq!(values(&old.ready()), ["on"], "the session has seen nothing of it");
+}
+
+/// Waits until connections are shown the certificate that `ca.crt` is.
+fn takes_it(stage: &Stage) {
     let begun = Instant::now();
     loop {
-        let mut peer = Peer::tls(&stage);
+        let mut peer = Peer::tls(stage);
         // Only the new certificate can be verified now.
         if peer.try_write(&psql(V3_0, "nobody", &[])).is_ok() {
             assert_eq!(peer.refused().0, "28000");
@@ -119,8 +150,6 @@ fn d5_a_new_certificate_is_taken_and_sessions_go_on() {
         }
         assert!(begun.elapsed() < PATIENCE, "the old certificate is still shown");
     }
-    old.write(&query("select 'on'"));
-    assert_eq!(values(&old.ready()), ["on"]);
 }
 
 /// A server process is gone in the middle of a session, or of a row: told, and never in the middle of a message.
