@@ -361,7 +361,10 @@ impl Proxy {
             target: upstream.cancel.clone(),
         };
         let registered = self.cancels.register(upstream.pid_shown, request.minor >= NEWEST_MINOR, cancellable);
-        let bound = session.bind(&upstream, self.config.audit.parameters);
+        let mut bound = session.bind(&upstream, self.config.audit.parameters);
+        for (name, value) in &upstream.parameters {
+            bound.conversation.reported(name.as_bytes(), value.as_bytes());
+        }
         Ok(Admitted { bound, upstream, registered, database, place })
     }
 }

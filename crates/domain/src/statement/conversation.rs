@@ -31,9 +31,11 @@ const TYPES_BYTES_MAX: usize = 2 + 4 * 65_535;
 /// The state of one conversation.
 #[derive(Debug)]
 pub struct Conversation {
-    pub(super) tracker: Tracker<Key, Held, Option<Held>>,
+    pub(super) tracker: Tracker<Key, Text, Option<Held>>,
     pub(super) ink: Ink,
     pub(super) parameters: Parameters,
+    /// How the server reads what the client sends; none when that is UTF-8.
+    pub(super) encoding: Option<Rc<str>>,
     pub(super) copy: Option<CopyProgress>,
     pub(super) statements: u64,
     /// The first record of the last intake, which may not be written yet: nothing is told of it until the next intake.
@@ -53,6 +55,13 @@ pub(super) enum Held {
     Bytes(Rc<[u8]>),
     Blob(Spilled),
     Message(Spilled),
+}
+
+/// The text of a statement that has a name, and how the server has read it.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    pub(super) held: Held,
+    pub(super) encoding: Option<Rc<str>>,
 }
 
 impl Held {
@@ -148,7 +157,27 @@ impl Conversation {
     /// A conversation that begins, with the server ready for the first statement.
     #[must_use]
     pub fn new(ink: Ink, parameters: Parameters) -> Self {
-        Self { tracker: Tracker::default(), ink, parameters, copy: None, statements: 0, unsettled: None }
+        Self {
+            tracker: Tracker::default(),
+            ink,
+            parameters,
+            encoding: None,
+            copy: None,
+            statements: 0,
+            unsettled: None,
+        }
+    }
+
+    /// A setting that the server has reported: what the client sends is in its `client_encoding`.
+    pub fn reported(&mut self, name: &[u8], value: &[u8]) {
+        if name == b"client_encoding" {
+            let value = String::from_utf8_lossy(value);
+            self.encoding = (value != "UTF8").then(|| value.into());
+        }
+    }
+
+    pub(super) fn text(&self, held: Held) -> Text {
+        Text { held, encoding: self.encoding.clone() }
     }
 
     /// The transaction status of the last ReadyForQuery.
@@ -189,6 +218,7 @@ impl Conversation {
             | BackendTag::ErrorResponse
             | BackendTag::CopyInResponse
             | BackendTag::CopyBothResponse
+            | BackendTag::ParameterStatus
             | BackendTag::ReadyForQuery => Some(body_bytes.min(ANSWER_BYTES_MAX)),
             BackendTag::ParameterDescription => Some(body_bytes.min(TYPES_BYTES_MAX)),
             BackendTag::NotificationResponse
@@ -199,7 +229,6 @@ impl Conversation {
             | BackendTag::BackendKeyData
             | BackendTag::NoticeResponse
             | BackendTag::Authentication
-            | BackendTag::ParameterStatus
             | BackendTag::NegotiateProtocolVersion => None,
         }
     }
@@ -228,6 +257,12 @@ impl Conversation {
                 self.copy = Some(CopyProgress::new(body.first() == Some(&1)));
                 Answer::CopyIn
             }
+            BackendTag::ParameterStatus => {
+                // A name and a value, each with its end; what is longer than we hold is not the setting that matters.
+                let mut texts = body.split(|byte| *byte == 0);
+                self.reported(texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+                return Ok(Reaction::Pass);
+            }
             BackendTag::ReadyForQuery => Answer::Ready(backend::ReadyForQuery::parse(body)?.status),
             BackendTag::NotificationResponse
             | BackendTag::CopyDone
@@ -237,7 +272,6 @@ impl Conversation {
             | BackendTag::BackendKeyData
             | BackendTag::NoticeResponse
             | BackendTag::Authentication
-            | BackendTag::ParameterStatus
             | BackendTag::NegotiateProtocolVersion => return Ok(Reaction::Pass),
         };
         let reaction = self.tracker.answer(answer, at)?;

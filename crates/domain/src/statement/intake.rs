@@ -147,7 +147,7 @@ impl Conversation {
         let key = self.key(now);
         // The text is needed later only where it gives a name to something.
         let held = if facts.changes_names() { Held::new(batch, query.text) } else { Held::Bytes((&b""[..]).into()) };
-        let step = self.tracker.query(held, facts, key)?;
+        let step = self.tracker.query(self.text(held), facts, key)?;
         if step == Step::Pass(()) {
             let statement = Statement::new(Protocol::Simple, Some(Content::Bytes(query.text)));
             self.record(batch, key, &statement);
@@ -159,7 +159,7 @@ impl Conversation {
         let key = self.key(now);
         let held = Held::new(batch, parse.text);
         let facts = TextFacts::of(parse.text);
-        let step = self.tracker.parse(parse.name, held, facts, parse.types.iter().collect(), key)?;
+        let step = self.tracker.parse(parse.name, self.text(held), facts, parse.types.iter().collect(), key)?;
         if step == Step::Pass(()) {
             let mut statement = Statement::new(Protocol::Parse, Some(Content::Bytes(parse.text)));
             statement.prepared = named(parse.name);
@@ -169,8 +169,9 @@ impl Conversation {
     }
 
     fn bind(&mut self, bind: &Bind<'_>, batch: &mut Batch) -> Result<Step, Violation> {
-        let parameters = self.parameters;
-        let held = |types: &[u32]| params::encode(bind, types, parameters).map(|json| Held::new(batch, &json));
+        let (parameters, encoding) = (self.parameters, self.encoding.as_deref());
+        let held =
+            |types: &[u32]| params::encode(bind, types, parameters, encoding).map(|json| Held::new(batch, &json));
         Ok(self.tracker.bind(bind.portal, bind.statement, held)?)
     }
 
@@ -182,7 +183,7 @@ impl Conversation {
             Step::Drop => return Ok(Step::Drop),
         };
         let text = running.as_ref().and_then(|running| running.portal.statement.clone());
-        let mut statement = Statement::new(Protocol::Execute, text.as_ref().map(|statement| statement.text.content()));
+        let mut statement = Statement::new(Protocol::Execute, text.as_ref().map(|one| one.text.held.content()));
         statement.portal = named(execute.portal);
         statement.limit = (execute.max_rows > 0).then_some(execute.max_rows);
         if let Some(running) = &running {
@@ -190,7 +191,9 @@ impl Conversation {
             statement.prepared = named(&running.portal.statement_name);
             statement.params = running.portal.params.as_ref().and_then(|params| params.as_ref()).map(Held::content);
         }
-        self.record(batch, key, &statement);
+        // What it was read as when it was parsed, whatever has been set since.
+        let encoding = text.as_ref().and_then(|one| one.text.encoding.as_deref());
+        self.record_as(batch, key, &Statement { encoding, ..statement });
         Ok(Step::Pass(()))
     }
 
@@ -244,6 +247,11 @@ impl Conversation {
     }
 
     pub(super) fn record(&mut self, batch: &mut Batch, key: Key, statement: &Statement<'_>) {
+        let encoding = self.encoding.clone();
+        self.record_as(batch, key, &Statement { encoding: encoding.as_deref(), ..*statement });
+    }
+
+    fn record_as(&mut self, batch: &mut Batch, key: Key, statement: &Statement<'_>) {
         self.statements += 1;
         self.ink.write(batch, Kind::Statement, key.id, key.sent, &Body::Statement(statement));
     }
@@ -284,7 +292,7 @@ fn arguments(call: &FunctionCall<'_>) -> Vec<u8> {
         if at > 0 {
             args.push(b',');
         }
-        params::one(&mut args, 0, call.format_of(at), value);
+        params::one(&mut args, 0, call.format_of(at), value, None);
     }
     args.push(b']');
     args

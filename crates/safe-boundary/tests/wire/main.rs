@@ -20,6 +20,7 @@ mod support;
 
 mod announced;
 mod cancel;
+mod encodings;
 mod ends;
 mod floods;
 mod opening;
