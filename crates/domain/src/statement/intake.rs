@@ -9,7 +9,10 @@ use pgproto::frontend::expect_empty;
 use pgproto::frontend::{Bind, Close, CopyFail, Describe, Execute, FrontendTag, FunctionCall, Parse, Query};
 use pgproto::tracker::{Step, TextFacts};
 
-use super::conversation::{Conversation, FRAME_BYTES_MAX, Forward, Held, Intake, Key, Next, Violation, write_outcome};
+use super::conversation::{
+    Conversation, FRAME_BYTES_MAX, Forward, Intake, Key, NAMES_MAX, Next, Violation, write_outcome,
+};
+use super::held::Held;
 use super::params;
 use super::refusal::{NOT_BY_NUMBER, may_be_called};
 use crate::audit::pending::Unrecorded;
@@ -77,6 +80,15 @@ impl Conversation {
     }
 
     fn frame(&mut self, tag: FrontendTag, body: &[u8], batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
+        let names_max = match tag {
+            FrontendTag::Parse | FrontendTag::Bind => NAMES_MAX,
+            // PREPARE and DECLARE, but also what makes room again.
+            FrontendTag::Query => 2 * NAMES_MAX,
+            _ => usize::MAX,
+        };
+        if self.tracker.names() >= names_max {
+            return Err(Violation::Names);
+        }
         // Before anything is read: a long text is not read again at each answer of the server.
         if let Some(message) = not_during_copy(tag)
             && self.tracker.must_wait(message)?
@@ -146,7 +158,7 @@ impl Conversation {
         let facts = TextFacts::of(query.text);
         let key = self.key(now);
         // The text is needed later only where it gives a name to something.
-        let held = if facts.changes_names() { Held::new(batch, query.text) } else { Held::Bytes((&b""[..]).into()) };
+        let held = if facts.changes_names() { self.budget.hold(batch, query.text) } else { Held::Nothing };
         let step = self.tracker.query(self.text(held), facts, key)?;
         if step == Step::Pass(()) {
             let statement = Statement::new(Protocol::Simple, Some(Content::Bytes(query.text)));
@@ -157,7 +169,7 @@ impl Conversation {
 
     fn parse(&mut self, parse: &Parse<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
         let key = self.key(now);
-        let held = Held::new(batch, parse.text);
+        let held = self.budget.hold(batch, parse.text);
         let facts = TextFacts::of(parse.text);
         let step = self.tracker.parse(parse.name, self.text(held), facts, parse.types.iter().collect(), key)?;
         if step == Step::Pass(()) {
@@ -169,9 +181,9 @@ impl Conversation {
     }
 
     fn bind(&mut self, bind: &Bind<'_>, batch: &mut Batch) -> Result<Step, Violation> {
-        let (parameters, encoding) = (self.parameters, self.encoding.as_deref());
+        let (parameters, encoding, budget) = (self.parameters, self.encoding.as_deref(), &self.budget);
         let held =
-            |types: &[u32]| params::encode(bind, types, parameters, encoding).map(|json| Held::new(batch, &json));
+            |types: &[u32]| params::encode(bind, types, parameters, encoding).map(|json| budget.hold(batch, &json));
         Ok(self.tracker.bind(bind.portal, bind.statement, held)?)
     }
 

@@ -6,7 +6,8 @@
 use jiff::Timestamp;
 use pgproto::tracker::{Step, TextFacts};
 
-use super::conversation::{Conversation, Held, Violation};
+use super::conversation::{Conversation, Violation};
+use super::held::Held;
 use super::intake::{function_call, named};
 use super::refusal::{Refused, may_be_called};
 use crate::audit::pending::Unrecorded;

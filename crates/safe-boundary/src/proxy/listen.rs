@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::descriptors;
+
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -86,10 +88,26 @@ pub async fn accept(listener: &TcpListener, port: &Arc<Port>, workers: &Workers)
         };
         let tuned = tune(&stream).and_then(|()| stream.into_std());
         match tuned {
-            Ok(stream) => workers.give(Arrival { stream, peer, port: Arc::clone(port) }),
+            Ok(stream) => {
+                let stream = when_there_is_room(stream).await;
+                workers.give(Arrival { stream, peer, port: Arc::clone(port) });
+            }
             Err(error) => tracing::debug!(%error, %peer, "a connection broke at once"),
         }
     }
+}
+
+/// Waits, and so lets all others wait too, while only descriptors are left that connections may not have.
+async fn when_there_is_room(mut stream: std::net::TcpStream) -> std::net::TcpStream {
+    while let Err(error) = descriptors::leave_some(&stream) {
+        tracing::warn!(%error, "cannot accept connections");
+        tokio::time::sleep(PAUSE).await;
+        // The copy gets the lowest number that is free by now.
+        if let Ok(again) = stream.try_clone() {
+            stream = again;
+        }
+    }
+    stream
 }
 
 fn tune(stream: &TcpStream) -> io::Result<()> {

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::{Proxy, connection};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{Config, Database};
+use crate::descriptors;
 use crate::entropy;
 use crate::idp::IdpClient;
 use crate::proxy::cancel::CancelRegistry;
@@ -56,6 +57,14 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
     let drain_time = config.server.drain;
     let (drain, draining) = watch::channel(Drain::No);
+    let (descriptors, needed) = (descriptors::raise(), descriptors::needed(config.limits.total));
+    if descriptors < needed {
+        tracing::warn!(
+            descriptors,
+            needed,
+            "fewer file descriptors than limits.total connections need: raise the limit (ulimit -n, LimitNOFILE=)"
+        );
+    }
     let listeners = bind(&config)?;
     let journal = open_journal(&config)?;
     let proxy = Arc::new(proxy(config, journal.clone(), draining)?);

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::peer::Peer;
+use super::support::proxy::Settings;
 use super::support::server_log;
 use super::support::trail::Record;
 use super::support::wire::{bind, close_statement, execute, frame, function_call, parse, query, results, sync, values};
@@ -291,4 +292,31 @@ fn a24_error_texts_are_only_text() {
         assert!(said.stdout.iter().all(plain), "{arguments:?}: {}", String::from_utf8_lossy(&said.stdout));
     }
     assert!(stage.proxy.log.all().iter().all(|line| !line.contains('\u{1b}')));
+}
+
+/// Prepared statements without end: what the proxy remembers of them has a bound, and the record still has each text.
+#[test]
+fn a17_prepared_statements_without_end_have_a_bound() {
+    const COUNT: usize = 3000;
+    let stage = Stage::with(&Settings { log_statements: "none", ..Settings::default() });
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    // Below what goes to a blob by itself.
+    let text = |number: usize| format!("select {number} /* {} */", "c".repeat(12_000));
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    for batch in 0..COUNT / 100 {
+        let parsed = (batch * 100..batch * 100 + 100).flat_map(|number| parse(&format!("s{number}"), &text(number)));
+        peer.write(&parsed.chain(sync()).collect::<Vec<u8>>());
+        assert!(peer.ready().iter().all(|(tag, _)| *tag == '1'));
+    }
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < 32 << 10, "memory grew by {grown} KiB for {} KiB of texts", COUNT * 12);
+    for number in [0, COUNT - 1] {
+        peer.write(&[bind(&format!("s{number}"), &[]), execute(0), sync()].concat());
+        assert_eq!(values(&peer.ready()), [number.to_string()]);
+    }
+    ended(&stage, &mut peer);
+    let executed: Vec<_> = records(&stage, "execute").iter().map(|record| record.text(stage.folder())).collect();
+    assert_eq!(executed, [Some(text(0)), Some(text(COUNT - 1))]);
+    stage.verify_trail();
 }
