@@ -4,6 +4,7 @@
 //! Deliberately not here: the steps themselves (`proxy/`), and starting and stopping the process (`serve/process.rs`).
 
 mod arrival;
+mod cancelling;
 #[cfg(debug_assertions)]
 mod injected;
 mod process;
@@ -12,20 +13,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use domain::audit::pending::Unrecorded;
 use domain::identity::login::Login;
 use domain::policy::decide::Resource;
 use domain::policy::role_mapping::RoleMapping;
-use domain::session::{Authorized, Bound, Client, Identified, Session, cancel_record, refused_many, refused_start};
+use domain::session::{Authorized, Bound, Client, Identified, Session, refused_many, refused_start};
 use domain::statement::ink::Ink;
 use pgproto::backend::encode;
 use pgproto::startup::ProtocolVersion;
 use rustls::ServerConfig;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use arrival::{Arrived, arrive, contains};
+use cancelling::{CancelOnPanic, cancel};
 pub use process::run;
 
 use crate::causes;
@@ -33,6 +33,7 @@ use crate::clock::now;
 use crate::config::{Config, Database};
 use crate::entropy;
 use crate::idp::IdpClient;
+use crate::metrics::{self, ConnectionEnd, METRICS, SessionEnd};
 use crate::proxy::cancel::{CancelRegistry, Cancellable, Registered};
 use crate::proxy::front::Front;
 use crate::proxy::listen::Port;
@@ -44,9 +45,8 @@ use crate::proxy::relay::{Bounds, Drain, Relay};
 use crate::proxy::request::{NEWEST_MINOR, Request};
 use crate::proxy::route::{self, Route};
 use crate::proxy::startup::{self, Opening, Packet};
-use crate::proxy::stream::Stream;
 use crate::proxy::tally::{Place, Tallies};
-use crate::proxy::upstream::{self, CancelTarget, Upstream};
+use crate::proxy::upstream::{self, Upstream};
 use crate::proxy::vanished::{Vanished, Watched};
 use crate::trail::journal::Journal;
 
@@ -74,39 +74,61 @@ struct Admitted<'a> {
     upstream: Upstream,
     registered: Registered,
     database: &'a Database,
+    /// What is counted of it.
+    meter: &'static metrics::Database,
     /// Her place among the sessions that a person may have.
     place: Place<String>,
 }
 
 /// Serves one connection from its first byte to its end.
 pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAddr, port: &Port) {
+    let mut counted = METRICS.connections.begin();
     let mut drain = proxy.drain.clone();
     let arrived = tokio::select! {
         arrived = arrive(proxy, stream, peer) => arrived,
         // Nobody is told who has asked for nothing yet.
-        _ = drain.wait_for(|drain| *drain != Drain::No) => return,
+        _ = drain.wait_for(|drain| *drain != Drain::No) => return counted.end(ConnectionEnd::Draining),
     };
-    let Some(Arrived { opened, peer, place, watched }) = arrived else { return };
+    let Arrived { opened, peer, place, watched } = match arrived {
+        Ok(arrived) => arrived,
+        Err(end) => return counted.end(end),
+    };
     match opened {
-        Ok(Opening::Cancel { stream, pid, secret }) => cancel(proxy, stream, peer, pid, &secret).await,
+        Ok(Opening::Cancel { stream, pid, secret }) => {
+            counted.will_end(ConnectionEnd::Cancel);
+            cancel(proxy, stream, peer, pid, &secret).await;
+        }
         Ok(Opening::Session(stream, packet)) => {
             let mut front = Front::new(stream, peer);
             match Box::pin(admit(proxy, &mut front, &packet, port, !place.is_beyond())).await {
                 Ok(admitted) => {
+                    counted.will_end(ConnectionEnd::Session);
                     let relayed = relay(proxy, front, admitted, &watched);
                     #[cfg(debug_assertions)]
                     let relayed = injected::or_panic(Box::pin(relayed), packet.last("application_name"));
                     relayed.await;
                 }
-                Err(Stop::Refused(refusal)) => front.refuse(&refusal).await,
-                Err(Stop::Gone) => {}
+                Err(Stop::Refused(refusal)) => {
+                    counted.will_end(ConnectionEnd::Refused);
+                    refuse(front, &refusal).await;
+                }
+                Err(Stop::Gone) => counted.end(ConnectionEnd::Gone),
             }
         }
         Err(startup::Error::Packet(error, Some(stream))) => {
-            Front::new(*stream, peer).refuse(&Refusal::Malformed(error)).await;
+            counted.will_end(ConnectionEnd::Refused);
+            refuse(Front::new(*stream, peer), &Refusal::Malformed(error)).await;
         }
-        Err(error) => tracing::debug!(%peer, %error, "a connection came to nothing"),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a connection came to nothing");
+            counted.end((&error).into());
+        }
     }
+}
+
+async fn refuse(front: Front, refusal: &Refusal) {
+    METRICS.refusals.one(refusal.into());
+    front.refuse(refusal).await;
 }
 
 /// From the start-up packet to a session in the database, step by step.
@@ -128,10 +150,14 @@ async fn admit<'a>(
     let request = Request::read(packet).map_err(|error| refused(Refusal::Request(error)))?;
     negotiate(front, &request).await?;
     let login = proxy.login(&request).map_err(|refusal| refused(*refusal))?;
+    let others = proxy.tallies.signing_in(login.as_str());
     let sign_in = proxy.tallies.sign_in(login.as_str(), front.peer().ip().to_canonical());
     let _sign_in = sign_in.ok_or_else(|| refused(Refusal::TooMany("sign-ins under way")))?;
     let session = Session::new(proxy.ink(), client.clone(), login, request.database.clone());
-    let session = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone()).await?;
+    let counted = METRICS.sign_in();
+    let signed_in = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone(), &others).await;
+    counted.end((&signed_in).into());
+    let session = signed_in?;
 
     let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
     let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };
@@ -141,8 +167,10 @@ async fn admit<'a>(
 
 /// Tells the client its server's settings, then carries frames both ways until the end.
 async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>, watched: &Watched) {
-    let Admitted { mut bound, upstream, registered, database, place: _place } = admitted;
+    let Admitted { mut bound, upstream, registered, database, meter, place: _place } = admitted;
+    let counted = meter.sessions.begin();
     if front.say(&welcome(&upstream, &registered)).await.is_err() {
+        counted.end(SessionEnd::ClientGone);
         return proxy.journal.note(bound.conversation.end("the client went away", now()));
     }
     let (role, login) = (bound.permit().role().to_owned(), bound.identity().login().to_owned());
@@ -165,47 +193,8 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>, watched:
     };
     let _on_panic = CancelOnPanic(cancel);
     let ended = relay.run().await;
+    counted.end((&ended).into());
     tracing::info!(%login, %role, database = %database.name, reason = %ended.reason(), "session ends");
-}
-
-/// What a session runs must not outlive it, also when a mistake of ours ends it.
-struct CancelOnPanic(CancelTarget);
-
-impl Drop for CancelOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let cancel = self.0.clone();
-            tokio::spawn(async move { cancel.cancel().await });
-        }
-    }
-}
-
-/// Carries out a cancel request, once it is recorded.
-async fn cancel(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, secret: &[u8]) {
-    let address = peer.ip().to_canonical();
-    // An address that guesses is not listened to for the rest of the second; each try is on record all the same.
-    let is_heard = proxy.pace.allows(address, Instant::now());
-    let found = if is_heard { proxy.cancels.find(pid, secret) } else { None };
-    let client = Client { address: peer, program: None, tls: stream.tls_version(), login: String::new() };
-    let session = found.as_ref().map(|found| found.session);
-    let batch = cancel_record(&mut proxy.ink(), &client, session, pid, now());
-    match found {
-        None => {
-            proxy.pace.guessed(address, Instant::now());
-            if proxy.refused.is_recorded(What::Cancel, address) {
-                proxy.journal.note(batch);
-            }
-        }
-        Some(found) => {
-            if let Ok(target) = proxy.journal.append(Unrecorded::new(batch, found.target)).await
-                && let Err(error) = target.cancel().await
-            {
-                tracing::warn!(login = %found.login, database = %found.database, error = %causes::line(&error), "cancel failed");
-            }
-        }
-    }
-    // As PostgreSQL: no answer, but closed in order (a client on TLS waits for close_notify).
-    let _ = stream.shutdown().await;
 }
 
 impl Proxy {
@@ -337,6 +326,7 @@ impl Proxy {
         parameters.extend(request.replication.map(|kind| ("replication".to_owned(), kind)));
         let wanted =
             upstream::Request { role: &role, password, database: &route.dbname, parameters: &parameters, replication };
+        let (meter, asked) = (METRICS.database(route.index), Instant::now());
         let connected = tokio::select! {
             connected = upstream::connect(&database.upstream, &wanted) => connected,
             // The server may be long in answering; a client that does not wait for it gets no session there.
@@ -345,6 +335,7 @@ impl Proxy {
                 return Err(self.journal.append(recorded).await.unwrap_or(Stop::Gone));
             }
         };
+        meter.connected(&connected, asked.elapsed());
         let upstream = match connected {
             Ok(upstream) => upstream,
             Err(error) => {
@@ -365,7 +356,7 @@ impl Proxy {
         for (name, value) in &upstream.parameters {
             bound.conversation.reported(name.as_bytes(), value.as_bytes());
         }
-        Ok(Admitted { bound, upstream, registered, database, place })
+        Ok(Admitted { bound, upstream, registered, database, meter, place })
     }
 }
 

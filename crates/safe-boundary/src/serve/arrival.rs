@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-use super::Proxy;
+use super::{Proxy, refuse};
+use crate::metrics::ConnectionEnd;
 use crate::proxy::announced;
 use crate::proxy::front::Front;
 use crate::proxy::refusal::Refusal;
@@ -30,28 +31,29 @@ pub(super) struct Arrived {
     pub(super) watched: Watched,
 }
 
-/// Until it is clear whose connection it is, and what it wants; none when it is not even kept.
-pub(super) async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAddr) -> Option<Arrived> {
+/// Until it is clear whose connection it is, and what it wants; else how it ends, untold or told.
+pub(super) async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAddr) -> Result<Arrived, ConnectionEnd> {
     let deadline = tokio::time::Instant::now() + startup::DEADLINE;
-    let watched = proxy.vanished.watch(stream.local_addr().ok()?, peer);
+    let watched = proxy.vanished.watch(stream.local_addr().map_err(|_| ConnectionEnd::Gone)?, peer);
     let is_trusted = contains(&proxy.config.server.trusted_proxies, peer);
     let peer = if is_trusted {
-        let _waiting = proxy.tallies.unannounced()?;
+        let _waiting = proxy.tallies.unannounced().ok_or(ConnectionEnd::BeyondLimits)?;
         match timeout_at(deadline, announced::read(&mut stream)).await {
             Ok(Ok(client)) => client.unwrap_or(peer),
-            Ok(Err(announced::Error::Closed)) | Err(_) => return None,
+            Ok(Err(announced::Error::Closed)) => return Err((&startup::Error::Closed).into()),
+            Err(_) => return Err((&startup::Error::Deadline).into()),
             Ok(Err(error)) => {
                 tracing::warn!(proxy = %peer, %error, "a trusted proxy announces no client");
-                Front::new(Stream::Plain(stream), peer).refuse(&Refusal::Unannounced(error)).await;
-                return None;
+                refuse(Front::new(Stream::Plain(stream), peer), &Refusal::Unannounced(error)).await;
+                return Err(ConnectionEnd::Refused);
             }
         }
     } else {
         peer
     };
-    let place = proxy.tallies.connection(peer.ip().to_canonical())?;
+    let place = proxy.tallies.connection(peer.ip().to_canonical()).ok_or(ConnectionEnd::BeyondLimits)?;
     let opened = startup::open(stream, proxy.tls(), deadline).await;
-    Some(Arrived { opened, peer, place, watched })
+    Ok(Arrived { opened, peer, place, watched })
 }
 
 /// Whether one of the networks has the address.

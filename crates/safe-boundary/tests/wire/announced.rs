@@ -20,15 +20,11 @@ use super::support::{ALICE, BOB, Stage};
 /// The load balancer's address; from all others a header is garbage.
 const BALANCER: [u8; 4] = [127, 0, 0, 9];
 
-const TRUSTED: Settings = Settings {
-    prompting_programs: Vec::new(),
-    server: "trusted_proxies = [\"127.0.0.9/32\", \"127.0.0.10/32\"]\nallow_plaintext = [\"198.51.100.0/24\"]",
-    client: "safe-boundary",
-    log_statements: "all",
-};
+const TRUSTED: &str =
+    "trusted_proxies = [\"127.0.0.9/32\", \"127.0.0.10/32\"]\nallow_plaintext = [\"198.51.100.0/24\"]";
 
 fn trusting() -> Stage {
-    Stage::with(&Settings { prompting_programs: vec!["psql".to_owned()], ..TRUSTED })
+    Stage::with(&Settings { server: TRUSTED, ..Settings::default() })
 }
 
 fn v1(address: &str) -> Vec<u8> {
@@ -174,9 +170,8 @@ fn a5_a_slow_announcement_is_dropped() {
 /// One client behind a load balancer must not use up what all clients behind it may have.
 #[test]
 fn d3_limits_count_announced_addresses() {
-    let limited = format!("{}\n[limits]\nper_address = 2", TRUSTED.server);
-    let settings =
-        Settings { prompting_programs: vec!["psql".to_owned()], server: Box::leak(limited.into()), ..TRUSTED };
+    let limited = format!("{TRUSTED}\n[limits]\nper_address = 2");
+    let settings = Settings { server: Box::leak(limited.into()), ..Settings::default() };
     let stage = Stage::with(&settings);
     let connect = |address: &str| announced(&stage, &v1(address)).asking_for_tls(&stage);
     let mut sessions: Vec<_> = (0..2).map(|_| connect("192.0.2.1")).collect();

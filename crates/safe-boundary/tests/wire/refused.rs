@@ -2,13 +2,13 @@
 
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use super::peer::{Peer, V3_0, psql};
-use super::support::process::PATIENCE;
+use super::support::process::{Lines, PATIENCE, Process, mortal};
 use super::support::proxy::{self, Proxy, Settings};
-use super::support::psql::Answer;
+use super::support::psql::{Answer, code_in};
 use super::support::wire::{fields, query, results, values};
 use super::support::{ALICE, Stage};
 
@@ -36,15 +36,15 @@ fn a15_replication_is_refused_and_on_record() {
     }
     assert_eq!(stage.idp.codes_made(), codes);
     // The real one.
-    let mut command = Command::new("pg_basebackup");
+    let mut command = mortal("pg_basebackup");
     let into = stage.folder().join("stolen");
     command.args(["-w", "-d", &stage.conninfo(ALICE), "-D"]).arg(&into).stdout(Stdio::null()).stderr(Stdio::piped());
-    let backup = command.spawn().unwrap();
-    stage.idp.approve(&stage.idp.next_code(&[]), ALICE);
-    let output = backup.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut backup = Process::start(&mut command);
+    let said = Lines::of(backup.child().stderr.take().unwrap());
+    stage.idp.approve(&said.wait_for(code_in), ALICE);
     // It names a database of its own; where that is served, it is told what the others were.
-    assert!(!output.status.success() && said.contains("database \"replication\" is not served here"), "{said}");
+    let said = said.to_end().join("\n");
+    assert!(!backup.wait().success() && said.contains("database \"replication\" is not served here"), "{said}");
     assert_eq!(stage.postgres.connections(), 0, "the server has heard of it");
     let forbidden = |record: &&super::support::trail::Record| record.effect() == "forbid";
     assert_eq!(stage.trail().iter().filter(forbidden).count(), asked.len() + 1, "each is on record");
