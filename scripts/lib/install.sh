@@ -81,6 +81,7 @@ need_faults() {
 
 # The clients that the matrix drives besides psql: those for Python in a folder of their own, and one for Java.
 need_clients() {
+  need_packages "haproxy:haproxy" "ip:iproute2" "unshare:util-linux"  # a load balancer, and a network that goes away
   need_packages "faketime:faketime"   # a proxy whose clock is wrong
   need_packages "python3:python3" "javac:default-jdk-headless" "/usr/share/java/postgresql.jar:libpostgresql-jdbc-java"
   local venv="$root/.work/venv" wanted="$root/scripts/clients/requirements.txt"

@@ -7,6 +7,7 @@ pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod descriptors;
 pub mod entropy;
 pub mod http;
 pub mod idp;

@@ -3,25 +3,29 @@
 //! Promises: each step is taken only with the proof that the step before gives; what goes no further is told why.
 //! Deliberately not here: the steps themselves (`proxy/`), and starting and stopping the process (`serve/process.rs`).
 
+mod arrival;
+mod cancelling;
+#[cfg(debug_assertions)]
+mod injected;
 mod process;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use domain::audit::pending::Unrecorded;
 use domain::identity::login::Login;
 use domain::policy::decide::Resource;
 use domain::policy::role_mapping::RoleMapping;
-use domain::session::{Authorized, Bound, Client, Identified, Session, cancel_record, refused_start};
+use domain::session::{Authorized, Bound, Client, Identified, Session, refused_many, refused_start};
 use domain::statement::ink::Ink;
 use pgproto::backend::encode;
 use pgproto::startup::ProtocolVersion;
 use rustls::ServerConfig;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use arrival::{Arrived, arrive, contains};
+use cancelling::{CancelOnPanic, cancel};
 pub use process::run;
 
 use crate::causes;
@@ -29,20 +33,21 @@ use crate::clock::now;
 use crate::config::{Config, Database};
 use crate::entropy;
 use crate::idp::IdpClient;
-use crate::metrics::{self, CancelOutcome, ConnectionEnd, METRICS, SessionEnd};
+use crate::metrics::{self, ConnectionEnd, METRICS, SessionEnd};
 use crate::proxy::cancel::{CancelRegistry, Cancellable, Registered};
 use crate::proxy::front::Front;
 use crate::proxy::listen::Port;
 use crate::proxy::login::{self, Stop};
 use crate::proxy::pace::Pace;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::refused::{Count, Refused, What};
 use crate::proxy::relay::{Bounds, Drain, Relay};
 use crate::proxy::request::{NEWEST_MINOR, Request};
 use crate::proxy::route::{self, Route};
 use crate::proxy::startup::{self, Opening, Packet};
-use crate::proxy::stream::Stream;
 use crate::proxy::tally::{Place, Tallies};
 use crate::proxy::upstream::{self, Upstream};
+use crate::proxy::vanished::{Vanished, Watched};
 use crate::trail::journal::Journal;
 
 /// What all connections share.
@@ -57,6 +62,8 @@ pub(crate) struct Proxy {
     cancels: CancelRegistry,
     tallies: Tallies,
     pace: Pace,
+    refused: Refused,
+    vanished: Vanished,
     tls: RwLock<Arc<ServerConfig>>,
     drain: watch::Receiver<Drain>,
 }
@@ -76,14 +83,15 @@ struct Admitted<'a> {
 /// Serves one connection from its first byte to its end.
 pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAddr, port: &Port) {
     let mut counted = METRICS.connections.begin();
-    let Some(place) = proxy.tallies.connection(peer.ip().to_canonical()) else {
-        return counted.end(ConnectionEnd::BeyondLimits);
-    };
     let mut drain = proxy.drain.clone();
-    let opened = tokio::select! {
-        opened = startup::open(stream, proxy.tls()) => opened,
+    let arrived = tokio::select! {
+        arrived = arrive(proxy, stream, peer) => arrived,
         // Nobody is told who has asked for nothing yet.
         _ = drain.wait_for(|drain| *drain != Drain::No) => return counted.end(ConnectionEnd::Draining),
+    };
+    let Arrived { opened, peer, place, watched } = match arrived {
+        Ok(arrived) => arrived,
+        Err(end) => return counted.end(end),
     };
     match opened {
         Ok(Opening::Cancel { stream, pid, secret }) => {
@@ -95,7 +103,10 @@ pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAdd
             match Box::pin(admit(proxy, &mut front, &packet, port, !place.is_beyond())).await {
                 Ok(admitted) => {
                     counted.will_end(ConnectionEnd::Session);
-                    relay(proxy, front, admitted).await;
+                    let relayed = relay(proxy, front, admitted, &watched);
+                    #[cfg(debug_assertions)]
+                    let relayed = injected::or_panic(Box::pin(relayed), packet.last("application_name"));
+                    relayed.await;
                 }
                 Err(Stop::Refused(refusal)) => {
                     counted.will_end(ConnectionEnd::Refused);
@@ -130,7 +141,7 @@ async fn admit<'a>(
 ) -> Result<Admitted<'a>, Stop> {
     let client = proxy.client(front, packet);
     let refused = |refusal: Refusal| proxy.refused(&client, packet, refusal);
-    if client.tls.is_none() && !proxy.allows_plaintext(front.peer()) {
+    if client.tls.is_none() && !contains(&proxy.config.server.allow_plaintext, front.peer()) {
         return Err(refused(Refusal::TlsRequired));
     }
     if !has_place {
@@ -151,11 +162,11 @@ async fn admit<'a>(
     let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
     let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };
     let session = proxy.authorize(session, &route, &request).await?;
-    proxy.connect(session, &route, request).await
+    proxy.connect(session, front, &route, request).await
 }
 
 /// Tells the client its server's settings, then carries frames both ways until the end.
-async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
+async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>, watched: &Watched) {
     let Admitted { mut bound, upstream, registered, database, meter, place: _place } = admitted;
     let counted = meter.sessions.begin();
     if front.say(&welcome(&upstream, &registered)).await.is_err() {
@@ -164,8 +175,12 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
     }
     let (role, login) = (bound.permit().role().to_owned(), bound.identity().login().to_owned());
     tracing::info!(%login, %role, database = %database.name, peer = %front.peer(), "session begins");
-    let bounds =
-        Bounds { until: tokio::time::Instant::now() + proxy.config.session.max_age, drain: proxy.drain.clone() };
+    let bounds = Bounds {
+        until: tokio::time::Instant::now() + proxy.config.session.max_age,
+        drain: proxy.drain.clone(),
+        vanished: Arc::clone(&watched.notice),
+    };
+    let cancel = upstream.cancel.clone();
     let relay = Relay {
         client: front.into_stream(),
         server: upstream.stream,
@@ -176,39 +191,10 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
         bounds,
         database: &database.name,
     };
+    let _on_panic = CancelOnPanic(cancel);
     let ended = relay.run().await;
     counted.end((&ended).into());
     tracing::info!(%login, %role, database = %database.name, reason = %ended.reason(), "session ends");
-}
-
-/// Carries out a cancel request, once it is recorded.
-async fn cancel(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, secret: &[u8]) {
-    let address = peer.ip().to_canonical();
-    // An address that guesses is not listened to for the rest of the second; each try is on record all the same.
-    let is_heard = proxy.pace.allows(address, Instant::now());
-    let found = if is_heard { proxy.cancels.find(pid, secret) } else { None };
-    let client = Client { address: peer, program: None, tls: stream.tls_version(), login: String::new() };
-    let session = found.as_ref().map(|found| found.session);
-    let batch = cancel_record(&mut proxy.ink(), &client, session, pid, now());
-    METRICS.cancels.one(match found {
-        None => {
-            proxy.pace.guessed(address, Instant::now());
-            proxy.journal.note(batch);
-            if is_heard { CancelOutcome::Unknown } else { CancelOutcome::Ignored }
-        }
-        Some(found) => match proxy.journal.append(Unrecorded::new(batch, found.target)).await {
-            Err(_) => CancelOutcome::Unrecorded,
-            Ok(target) => match target.cancel().await {
-                Ok(()) => CancelOutcome::Sent,
-                Err(error) => {
-                    tracing::warn!(login = %found.login, database = %found.database, error = %causes::line(&error), "cancel failed");
-                    CancelOutcome::Failed
-                }
-            },
-        },
-    });
-    // As PostgreSQL: no answer, but closed in order (a client on TLS waits for close_notify).
-    let _ = stream.shutdown().await;
 }
 
 impl Proxy {
@@ -218,11 +204,6 @@ impl Proxy {
 
     fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn allows_plaintext(&self, peer: SocketAddr) -> bool {
-        let address = peer.ip().to_canonical();
-        self.config.server.allow_plaintext.iter().any(|network| network.contains(&address))
     }
 
     /// The other end, as its start-up packet shows it.
@@ -239,10 +220,29 @@ impl Proxy {
     /// Records that a client is refused before it is anybody. Nothing waits for such a record, and a flood of strangers
     /// costs no syncs.
     fn refused(&self, client: &Client, packet: &Packet, refusal: Refusal) -> Stop {
-        let database = packet.last("database").map(String::from_utf8_lossy);
-        let batch = refused_start(&mut self.ink(), client, database.as_deref(), refusal.reason(), now());
-        self.journal.note(batch);
+        if self.refused.is_recorded(What::Start, client.address.ip().to_canonical()) {
+            let database = packet.last("database").map(String::from_utf8_lossy);
+            let batch = refused_start(&mut self.ink(), client, database.as_deref(), refusal.reason(), now());
+            self.journal.note(batch);
+        }
         Stop::Refused(refusal)
+    }
+
+    /// Records how many more were refused since the last call than have a record each.
+    fn tell_refused(&self) {
+        for Count { from, count } in self.refused.take() {
+            let batch = match from {
+                Some((what, address)) => {
+                    let reason = format!("{count} more {} refused from this address within a minute", what.many());
+                    refused_many(&mut self.ink(), Some(address), &reason, now())
+                }
+                None => {
+                    let reason = format!("{count} more refused from other addresses within a minute");
+                    refused_many(&mut self.ink(), None, &reason, now())
+                }
+            };
+            self.journal.note(batch);
+        }
     }
 
     /// Who wants to connect, and can she be asked to sign in here?
@@ -306,6 +306,7 @@ impl Proxy {
     async fn connect<'a>(
         &self,
         mut session: Session<Authorized>,
+        front: &mut Front,
         route: &Route<'a>,
         request: Request,
     ) -> Result<Admitted<'a>, Stop> {
@@ -326,7 +327,14 @@ impl Proxy {
         let wanted =
             upstream::Request { role: &role, password, database: &route.dbname, parameters: &parameters, replication };
         let (meter, asked) = (METRICS.database(route.index), Instant::now());
-        let connected = upstream::connect(&database.upstream, &wanted).await;
+        let connected = tokio::select! {
+            connected = upstream::connect(&database.upstream, &wanted) => connected,
+            // The server may be long in answering; a client that does not wait for it gets no session there.
+            interruption = front.interrupted() => {
+                let recorded = session.end(interruption.reason(), login::interrupted(&interruption), now());
+                return Err(self.journal.append(recorded).await.unwrap_or(Stop::Gone));
+            }
+        };
         meter.connected(&connected, asked.elapsed());
         let upstream = match connected {
             Ok(upstream) => upstream,
@@ -344,7 +352,10 @@ impl Proxy {
             target: upstream.cancel.clone(),
         };
         let registered = self.cancels.register(upstream.pid_shown, request.minor >= NEWEST_MINOR, cancellable);
-        let bound = session.bind(&upstream, self.config.audit.parameters);
+        let mut bound = session.bind(&upstream, self.config.audit.parameters);
+        for (name, value) in &upstream.parameters {
+            bound.conversation.reported(name.as_bytes(), value.as_bytes());
+        }
         Ok(Admitted { bound, upstream, registered, database, meter, place })
     }
 }

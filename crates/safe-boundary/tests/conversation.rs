@@ -225,7 +225,7 @@ fn binary_parameters_read_as_the_server_prints_them() {
             let printed = values::printed(server.port, name, &sent);
             let body = values::bind(&sent);
             let types = vec![oid; sent.len()];
-            let json = params::encode(&Bind::parse(&body).unwrap(), &types, Parameters::Full).unwrap();
+            let json = params::encode(&Bind::parse(&body).unwrap(), &types, Parameters::Full, None).unwrap();
             let recorded: Vec<Value> = serde_json::from_slice(&json).unwrap();
             assert_eq!((recorded.len(), printed.len()), (sent.len(), sent.len()));
             for ((recorded, printed), sent) in recorded.iter().zip(&printed).zip(&sent) {

@@ -298,6 +298,45 @@ fn tests_wait_for_events() {
     check("tests that sleep", asleep);
 }
 
+/// The attacks that there must be a test against, by their number in `docs/threats.md`.
+const THREATS: [&str; 55] = [
+    "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "a11", "a14", "a15", "a16", "a17", "a17b", "a18", "a19",
+    "a20", "a21", "a22", "a23", "a24", "a25", "a26", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b9", "b10",
+    "b11", "b12", "b13", "b14", "b15", "b17", "b18", "b20", "b20b", "b21", "c1", "c2", "c3", "c4", "d1", "d2", "d3",
+    "d4", "d5", "d7", "d9",
+];
+
+/// The page and the tests against each other: what stands there is tried, and what must be tried stands there.
+#[test]
+fn every_threat_has_its_tests() {
+    let mut tests = BTreeSet::new();
+    for source in sources() {
+        for pair in source.text.lines().collect::<Vec<_>>().windows(2) {
+            let is_test = pair[0].trim() == "#[test]" || pair[0].trim().starts_with("#[tokio::test");
+            let name = pair[1].split_once("fn ").and_then(|(_, rest)| rest.split_once('('));
+            tests.extend(name.filter(|_| is_test).map(|(name, _)| name.to_owned()));
+        }
+    }
+    let page = fs::read_to_string(root().join("docs/threats.md")).expect("the page of threats");
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| ")).map(cells).collect();
+    let mut broken = Vec::new();
+    for number in THREATS {
+        let of = |name: &str| name.split_once('_').is_some_and(|(first, _)| first == number);
+        if !tests.iter().any(|name| of(name)) {
+            broken.push(format!("{number}: no test has a name that begins with it"));
+        }
+        let Some(row) = rows.iter().find(|row| row[0] == number) else {
+            broken.push(format!("{number}: it has no row in docs/threats.md"));
+            continue;
+        };
+        let named: Vec<_> = row[3].split(", ").map(|name| name.trim_matches('`')).collect();
+        let wrong = named.iter().filter(|name| !of(name) || !tests.contains(**name));
+        broken.extend(wrong.map(|name| format!("{number}: there is no test `{name}`")));
+    }
+    check("threats without a test", broken);
+}
+
 /// The feature `unaudited-bench` does not compile where panics unwind (domain: `audit/record/batch.rs`).
 #[test]
 fn what_is_released_records() {

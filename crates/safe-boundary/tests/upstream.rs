@@ -172,14 +172,47 @@ async fn sslmodes_against_certificates_of_all_kinds() {
     }
 }
 
+/// Connects to a server that does this, and compares what comes of it.
+async fn check_liar(does: Does, mode: &str, expected: &str) {
+    let liar = Liar::start(does).await;
+    let result = open(&liar.conninfo(&format!("sslmode={mode}")), "app").await;
+    assert_eq!(outcome(&result), expected, "{mode}: {:?}", result.err());
+}
+
+/// What stands behind the answer to SSLRequest was not sent inside TLS, and is nobody's.
 #[tokio::test]
-async fn liars_get_nothing() {
+async fn a1_bytes_of_a_server_before_tls_are_refused() {
+    let error = b"E\0\0\0\x12C28000\0Mno\0\0";
+    for (behind, mode) in [
+        (&b"S\x16"[..], "verify-full"),
+        (b"S\x16\x03\x03\0\x7a\x02", "require"),
+        (&[b"S", &error[..]].concat(), "verify-full"),
+        (b"NR", "prefer"),
+        (b"NR\0\0\0\x08\0\0\0\0", "prefer"),
+    ] {
+        check_liar(Does::Answers(behind.to_vec()), mode, "injected").await;
+    }
+}
+
+/// A password is never given in the clear or as MD5, and SCRAM ends with the server's own proof.
+#[tokio::test]
+async fn a24_a_server_cannot_talk_a_password_out_of_us() {
+    for (asks, expected) in [
+        (&b"R\0\0\0\x08\0\0\0\x03"[..], "weak"),
+        (b"R\0\0\0\x0c\0\0\0\x05salt", "weak"),
+        // SCRAM that is over before it began
+        (b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0R\0\0\0\x08\0\0\0\0", "unproven"),
+    ] {
+        check_liar(Does::RefusesTls(asks.to_vec()), "prefer", expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a24_liars_get_nothing() {
     let huge = [b"R".as_slice(), &0x3fff_ffff_i32.to_be_bytes()].concat();
     let notice = b"N\0\0\0\x0cMhello\0\0".to_vec();
     let clear = |then: &[u8]| Does::RefusesTls(then.to_vec());
     for (does, mode, expected) in [
-        (Does::Answers(b"S\x16".to_vec()), "verify-full", "injected"),
-        (Does::Answers(b"NR".to_vec()), "prefer", "injected"),
         (Does::Answers(b"E".to_vec()), "prefer", "odd answer"),
         (Does::Answers(b"HTTP/1.1 400".to_vec()), "require", "odd answer"),
         (Does::Answers(Vec::new()), "require", "other tls"),
@@ -199,22 +232,18 @@ async fn liars_get_nothing() {
         (clear(&huge), "prefer", "protocol"),
         (clear(b"R\0\0\0\x03"), "prefer", "protocol"),
         (clear(b"\xff\0\0\0\x08"), "prefer", "protocol"),
-        (clear(b"R\0\0\0\x08\0\0\0\x03"), "prefer", "weak"),
-        (clear(b"R\0\0\0\x0c\0\0\0\x05salt"), "prefer", "weak"),
-        // SCRAM that is over before it began
-        (clear(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0R\0\0\0\x08\0\0\0\0"), "prefer", "unproven"),
         (Does::AnswersForEver(notice), "disable", "protocol"),
-        (clear(b"E\0\0\0\x24C57P03\0Mstarting \x1b[31m up\n now\0\0"), "prefer", "not ready"),
     ] {
-        let liar = Liar::start(does).await;
-        let result = open(&liar.conninfo(&format!("sslmode={mode}")), "app").await;
-        if expected == "not ready" {
-            let Err(error) = result else { panic!("let in") };
-            assert_eq!(error.refusal().unwrap().message, "starting  [31m up  now", "no terminal escapes");
-            continue;
-        }
-        assert_eq!(outcome(&result), expected, "{mode}: {:?}", result.err());
+        check_liar(does, mode, expected).await;
     }
+}
+
+#[tokio::test]
+async fn a24_what_a_server_says_writes_on_no_terminal() {
+    let refusal = b"E\0\0\0\x24C57P03\0Mstarting \x1b[31m up\n now\0\0".to_vec();
+    let liar = Liar::start(Does::RefusesTls(refusal)).await;
+    let Err(error) = open(&liar.conninfo("sslmode=prefer"), "app").await else { panic!("let in") };
+    assert_eq!(error.refusal().unwrap().message, "starting  [31m up  now", "no terminal escapes");
 }
 
 #[tokio::test]

@@ -134,6 +134,8 @@ pub struct Statement<'a> {
     pub protocol: Protocol,
     /// Its text; none when the name could not be resolved.
     pub text: Option<Content<'a>>,
+    /// How the server reads its bytes, when that is not UTF-8.
+    pub encoding: Option<&'a str>,
     /// Whether code inside the server may have changed unseen what the names mean.
     pub uncertain: bool,
     /// The record of the COPY that ends here.
@@ -161,6 +163,7 @@ impl<'a> Statement<'a> {
         Self {
             protocol,
             text,
+            encoding: None,
             uncertain: false,
             of: None,
             params: None,

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use pgproto::notice::Notice;
 
-pub use steps::{AnotherPerson, LoginStep, UpstreamReady, cancel_record, refused_start};
+pub use steps::{AnotherPerson, LoginStep, UpstreamReady, cancel_record, refused_many, refused_start};
 
 use crate::audit::record::ClientFields;
 use crate::identity::login::Login;

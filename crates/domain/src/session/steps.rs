@@ -3,13 +3,15 @@
 //! Promises: the next state is inside an [`Unrecorded`], so it is reached only when the step's record is durable.
 //! Deliberately not here: waiting for people, providers and servers.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
 use super::{Authorized, Bound, Client, Identified, Session, Startup};
 use crate::audit::id::SessionId;
 use crate::audit::pending::Unrecorded;
 use crate::audit::record::{
-    Batch, Body, Context, ContextFields, Decision as DecisionFields, Kind, Parameters, SubjectFields,
+    Batch, Body, ClientFields, Context, ContextFields, Decision as DecisionFields, Kind, Parameters, SubjectFields,
 };
 use crate::identity::login::Login;
 use crate::identity::verify::Identity;
@@ -61,6 +63,15 @@ pub struct AnotherPerson {
 pub fn refused_start(ink: &mut Ink, client: &Client, database: Option<&str>, reason: &str, now: Timestamp) -> Batch {
     let fields = ContextFields { database, client: Some(client.fields()), ..ContextFields::default() };
     ink.set_context(Context::new(&fields));
+    let decision = DecisionFields { effect: LoginStep::Refused.effect(), rules: &[], reason: Some(reason) };
+    ink.note(Kind::Login, now, &Body::Decision(&decision))
+}
+
+/// The record of many that were refused and have no record each; `address` when all came from there.
+#[must_use]
+pub fn refused_many(ink: &mut Ink, address: Option<IpAddr>, reason: &str, now: Timestamp) -> Batch {
+    let client = address.map(|address| ClientFields { address, port: 0, program: None, tls: None, login: None });
+    ink.set_context(Context::new(&ContextFields { client, ..ContextFields::default() }));
     let decision = DecisionFields { effect: LoginStep::Refused.effect(), rules: &[], reason: Some(reason) };
     ink.note(Kind::Login, now, &Body::Decision(&decision))
 }

@@ -14,10 +14,11 @@ use pgproto::tracker::answers::{Answer, Reaction};
 use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Tracker};
 
 use super::copy::CopyProgress;
+use super::held::{Budget, Held, Text};
 use super::ink::Ink;
 use crate::audit::id::RecordId;
 use crate::audit::pending::Unrecorded;
-use crate::audit::record::{Batch, Body, Content, FIELD_BYTES_MAX, Kind, Outcome, Parameters, Spilled};
+use crate::audit::record::{Batch, Body, Kind, Outcome, Parameters};
 
 /// A frame larger than this, header included, does not wait for its end in a buffer.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
@@ -28,12 +29,18 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024;
 /// The longest ParameterDescription that there can be: a count and 65,535 types.
 const TYPES_BYTES_MAX: usize = 2 + 4 * 65_535;
 
+/// How many prepared statements and portals a session may have. A server that has them takes gigabytes for them.
+pub const NAMES_MAX: usize = 100_000;
+
 /// The state of one conversation.
 #[derive(Debug)]
 pub struct Conversation {
-    pub(super) tracker: Tracker<Key, Held, Option<Held>>,
+    pub(super) tracker: Tracker<Key, Text, Option<Held>>,
     pub(super) ink: Ink,
     pub(super) parameters: Parameters,
+    /// How the server reads what the client sends; none when that is UTF-8.
+    pub(super) encoding: Option<Rc<str>>,
+    pub(super) budget: Budget,
     pub(super) copy: Option<CopyProgress>,
     pub(super) statements: u64,
     /// The first record of the last intake, which may not be written yet: nothing is told of it until the next intake.
@@ -45,29 +52,6 @@ pub struct Conversation {
 pub(super) struct Key {
     pub(super) id: RecordId,
     pub(super) sent: Timestamp,
-}
-
-/// A text or a list of parameters that a later record repeats.
-#[derive(Clone, Debug)]
-pub(super) enum Held {
-    Bytes(Rc<[u8]>),
-    Blob(Spilled),
-    Message(Spilled),
-}
-
-impl Held {
-    /// Keeps content for later records; what is long goes along with this batch as a blob.
-    pub(super) fn new(batch: &mut Batch, bytes: &[u8]) -> Self {
-        if bytes.len() > FIELD_BYTES_MAX { Self::Blob(batch.spill(bytes)) } else { Self::Bytes(bytes.into()) }
-    }
-
-    pub(super) fn content(&self) -> Content<'_> {
-        match self {
-            Self::Bytes(bytes) => Content::Bytes(bytes),
-            Self::Blob(spilled) => Content::Blob(*spilled),
-            Self::Message(spilled) => Content::Message(*spilled),
-        }
-    }
 }
 
 /// What one look at the client's bytes gave.
@@ -128,6 +112,9 @@ pub enum Violation {
     /// A message that the server does not take while it waits for COPY data.
     #[error(transparent)]
     Copy(#[from] DuringCopy),
+    /// More names than can be remembered.
+    #[error("expected at most {NAMES_MAX} prepared statements and portals in one session")]
+    Names,
     /// A password, when nobody asked for one.
     #[error("unexpected password message")]
     Password,
@@ -148,7 +135,28 @@ impl Conversation {
     /// A conversation that begins, with the server ready for the first statement.
     #[must_use]
     pub fn new(ink: Ink, parameters: Parameters) -> Self {
-        Self { tracker: Tracker::default(), ink, parameters, copy: None, statements: 0, unsettled: None }
+        Self {
+            tracker: Tracker::default(),
+            ink,
+            parameters,
+            encoding: None,
+            budget: Budget::default(),
+            copy: None,
+            statements: 0,
+            unsettled: None,
+        }
+    }
+
+    /// A setting that the server has reported: what the client sends is in its `client_encoding`.
+    pub fn reported(&mut self, name: &[u8], value: &[u8]) {
+        if name == b"client_encoding" {
+            let value = String::from_utf8_lossy(value);
+            self.encoding = (value != "UTF8").then(|| value.into());
+        }
+    }
+
+    pub(super) fn text(&self, held: Held) -> Text {
+        Text { held, encoding: self.encoding.clone() }
     }
 
     /// The transaction status of the last ReadyForQuery.
@@ -189,6 +197,7 @@ impl Conversation {
             | BackendTag::ErrorResponse
             | BackendTag::CopyInResponse
             | BackendTag::CopyBothResponse
+            | BackendTag::ParameterStatus
             | BackendTag::ReadyForQuery => Some(body_bytes.min(ANSWER_BYTES_MAX)),
             BackendTag::ParameterDescription => Some(body_bytes.min(TYPES_BYTES_MAX)),
             BackendTag::NotificationResponse
@@ -199,7 +208,6 @@ impl Conversation {
             | BackendTag::BackendKeyData
             | BackendTag::NoticeResponse
             | BackendTag::Authentication
-            | BackendTag::ParameterStatus
             | BackendTag::NegotiateProtocolVersion => None,
         }
     }
@@ -228,6 +236,12 @@ impl Conversation {
                 self.copy = Some(CopyProgress::new(body.first() == Some(&1)));
                 Answer::CopyIn
             }
+            BackendTag::ParameterStatus => {
+                // A name and a value, each with its end; what is longer than we hold is not the setting that matters.
+                let mut texts = body.split(|byte| *byte == 0);
+                self.reported(texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+                return Ok(Reaction::Pass);
+            }
             BackendTag::ReadyForQuery => Answer::Ready(backend::ReadyForQuery::parse(body)?.status),
             BackendTag::NotificationResponse
             | BackendTag::CopyDone
@@ -237,7 +251,6 @@ impl Conversation {
             | BackendTag::BackendKeyData
             | BackendTag::NoticeResponse
             | BackendTag::Authentication
-            | BackendTag::ParameterStatus
             | BackendTag::NegotiateProtocolVersion => return Ok(Reaction::Pass),
         };
         let reaction = self.tracker.answer(answer, at)?;

@@ -9,7 +9,10 @@ use pgproto::frontend::expect_empty;
 use pgproto::frontend::{Bind, Close, CopyFail, Describe, Execute, FrontendTag, FunctionCall, Parse, Query};
 use pgproto::tracker::{Step, TextFacts};
 
-use super::conversation::{Conversation, FRAME_BYTES_MAX, Forward, Held, Intake, Key, Next, Violation, write_outcome};
+use super::conversation::{
+    Conversation, FRAME_BYTES_MAX, Forward, Intake, Key, NAMES_MAX, Next, Violation, write_outcome,
+};
+use super::held::Held;
 use super::params;
 use super::refusal::{NOT_BY_NUMBER, may_be_called};
 use crate::audit::pending::Unrecorded;
@@ -77,6 +80,15 @@ impl Conversation {
     }
 
     fn frame(&mut self, tag: FrontendTag, body: &[u8], batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
+        let names_max = match tag {
+            FrontendTag::Parse | FrontendTag::Bind => NAMES_MAX,
+            // PREPARE and DECLARE, but also what makes room again.
+            FrontendTag::Query => 2 * NAMES_MAX,
+            _ => usize::MAX,
+        };
+        if self.tracker.names() >= names_max {
+            return Err(Violation::Names);
+        }
         // Before anything is read: a long text is not read again at each answer of the server.
         if let Some(message) = not_during_copy(tag)
             && self.tracker.must_wait(message)?
@@ -146,8 +158,8 @@ impl Conversation {
         let facts = TextFacts::of(query.text);
         let key = self.key(now);
         // The text is needed later only where it gives a name to something.
-        let held = if facts.changes_names() { Held::new(batch, query.text) } else { Held::Bytes((&b""[..]).into()) };
-        let step = self.tracker.query(held, facts, key)?;
+        let held = if facts.changes_names() { self.budget.hold(batch, query.text) } else { Held::Nothing };
+        let step = self.tracker.query(self.text(held), facts, key)?;
         if step == Step::Pass(()) {
             let statement = Statement::new(Protocol::Simple, Some(Content::Bytes(query.text)));
             self.record(batch, key, &statement);
@@ -157,9 +169,9 @@ impl Conversation {
 
     fn parse(&mut self, parse: &Parse<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
         let key = self.key(now);
-        let held = Held::new(batch, parse.text);
+        let held = self.budget.hold(batch, parse.text);
         let facts = TextFacts::of(parse.text);
-        let step = self.tracker.parse(parse.name, held, facts, parse.types.iter().collect(), key)?;
+        let step = self.tracker.parse(parse.name, self.text(held), facts, parse.types.iter().collect(), key)?;
         if step == Step::Pass(()) {
             let mut statement = Statement::new(Protocol::Parse, Some(Content::Bytes(parse.text)));
             statement.prepared = named(parse.name);
@@ -169,8 +181,9 @@ impl Conversation {
     }
 
     fn bind(&mut self, bind: &Bind<'_>, batch: &mut Batch) -> Result<Step, Violation> {
-        let parameters = self.parameters;
-        let held = |types: &[u32]| params::encode(bind, types, parameters).map(|json| Held::new(batch, &json));
+        let (parameters, encoding, budget) = (self.parameters, self.encoding.as_deref(), &self.budget);
+        let held =
+            |types: &[u32]| params::encode(bind, types, parameters, encoding).map(|json| budget.hold(batch, &json));
         Ok(self.tracker.bind(bind.portal, bind.statement, held)?)
     }
 
@@ -182,7 +195,7 @@ impl Conversation {
             Step::Drop => return Ok(Step::Drop),
         };
         let text = running.as_ref().and_then(|running| running.portal.statement.clone());
-        let mut statement = Statement::new(Protocol::Execute, text.as_ref().map(|statement| statement.text.content()));
+        let mut statement = Statement::new(Protocol::Execute, text.as_ref().map(|one| one.text.held.content()));
         statement.portal = named(execute.portal);
         statement.limit = (execute.max_rows > 0).then_some(execute.max_rows);
         if let Some(running) = &running {
@@ -190,7 +203,9 @@ impl Conversation {
             statement.prepared = named(&running.portal.statement_name);
             statement.params = running.portal.params.as_ref().and_then(|params| params.as_ref()).map(Held::content);
         }
-        self.record(batch, key, &statement);
+        // What it was read as when it was parsed, whatever has been set since.
+        let encoding = text.as_ref().and_then(|one| one.text.encoding.as_deref());
+        self.record_as(batch, key, &Statement { encoding, ..statement });
         Ok(Step::Pass(()))
     }
 
@@ -244,6 +259,11 @@ impl Conversation {
     }
 
     pub(super) fn record(&mut self, batch: &mut Batch, key: Key, statement: &Statement<'_>) {
+        let encoding = self.encoding.clone();
+        self.record_as(batch, key, &Statement { encoding: encoding.as_deref(), ..*statement });
+    }
+
+    fn record_as(&mut self, batch: &mut Batch, key: Key, statement: &Statement<'_>) {
         self.statements += 1;
         self.ink.write(batch, Kind::Statement, key.id, key.sent, &Body::Statement(statement));
     }
@@ -284,7 +304,7 @@ fn arguments(call: &FunctionCall<'_>) -> Vec<u8> {
         if at > 0 {
             args.push(b',');
         }
-        params::one(&mut args, 0, call.format_of(at), value);
+        params::one(&mut args, 0, call.format_of(at), value, None);
     }
     args.push(b']');
     args

@@ -6,7 +6,8 @@
 use jiff::Timestamp;
 use pgproto::tracker::{Step, TextFacts};
 
-use super::conversation::{Conversation, Held, Violation};
+use super::conversation::{Conversation, Violation};
+use super::held::Held;
 use super::intake::{function_call, named};
 use super::refusal::{Refused, may_be_called};
 use crate::audit::pending::Unrecorded;
@@ -82,12 +83,12 @@ impl Conversation {
         let (step, statement) = match frame {
             LargeFrame::Query { text } => {
                 let statement = Statement::new(Protocol::Simple, Some(Content::Blob(*text)));
-                (self.tracker.query(Held::Blob(*text), facts, key)?, Some(statement))
+                (self.tracker.query(self.text(Held::Blob(*text)), facts, key)?, Some(statement))
             }
             LargeFrame::Parse { name, text, types } => {
                 let mut statement = Statement::new(Protocol::Parse, Some(Content::Blob(*text)));
                 statement.prepared = named(name);
-                (self.tracker.parse(name, Held::Blob(*text), facts, types.clone(), key)?, Some(statement))
+                (self.tracker.parse(name, self.text(Held::Blob(*text)), facts, types.clone(), key)?, Some(statement))
             }
             LargeFrame::Bind { portal, statement, message } => {
                 (self.tracker.bind(portal, statement, |_| message.map(Held::Message))?, None)

@@ -5,6 +5,7 @@
 
 pub mod conversation;
 mod copy;
+mod held;
 pub mod ink;
 mod intake;
 pub mod large;

@@ -269,6 +269,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.in_flight.is_empty()
     }
 
+    /// How many statements and portals have a name.
+    #[must_use]
+    pub fn names(&self) -> usize {
+        self.statements.len() + self.portals.len()
+    }
+
     /// Whether the server waits for COPY data from the client.
     #[must_use]
     pub fn is_copying_in(&self) -> bool {

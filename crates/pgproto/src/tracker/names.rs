@@ -26,6 +26,8 @@ pub struct TextFacts {
     pub(super) hides_statements: bool,
     /// It may run code that changes names of portals.
     pub(super) hides_portals: bool,
+    /// It may change the encoding in which the server reads what comes after it.
+    pub(super) recodes: bool,
 }
 
 /// A change of the names of statements or portals by SQL.
@@ -49,6 +51,7 @@ impl TextFacts {
         if mentions == Mentions::default() {
             return facts;
         }
+        facts.recodes = mentions.encoding;
         let mut statements = Statements::new(text);
         let mut before = 0;
         for statement in &mut statements {
@@ -72,7 +75,7 @@ impl TextFacts {
     /// The facts of a text nobody has read: everything may happen.
     #[must_use]
     pub const fn unknown() -> Self {
-        Self { may_copy: true, changes: Vec::new(), hides_statements: true, hides_portals: true }
+        Self { may_copy: true, changes: Vec::new(), hides_statements: true, hides_portals: true, recodes: true }
     }
 
     /// Whether it gives a name to something, so that its text is needed later.
@@ -82,7 +85,7 @@ impl TextFacts {
     }
 
     pub(super) const fn needs_fence(&self) -> bool {
-        self.may_copy || !self.changes.is_empty() || self.hides_statements || self.hides_portals
+        self.may_copy || self.recodes || !self.changes.is_empty() || self.hides_statements || self.hides_portals
     }
 
     const fn hide(&mut self, mentions: Mentions) {
@@ -137,6 +140,8 @@ struct Mentions {
     portals: bool,
     /// Something that looks like the beginning of a DO block.
     code: bool,
+    /// A word by which the client's encoding may be changed.
+    encoding: bool,
 }
 
 impl Mentions {
@@ -160,12 +165,15 @@ impl Mentions {
             Some(b'c') => {
                 self.copy |= starts(text, b"copy");
                 self.portals |= starts(text, b"close");
+                self.encoding |= starts(text, b"client_encoding");
             }
             Some(b'd') => {
                 self.statements |= starts(text, b"deallocate") || starts(text, b"discard");
                 self.portals |= starts(text, b"declare");
                 self.code |= starts(text, b"do") && starts_code(text.get(2..).unwrap_or_default());
             }
+            Some(b'n') => self.encoding |= starts(text, b"names"),
+            Some(b'r') => self.encoding |= starts(text, b"reset"),
             Some(b'p') => self.statements |= starts(text, b"prepare"),
             _ => {}
         }
@@ -177,6 +185,7 @@ impl Mentions {
             statements: self.statements || other.statements,
             portals: self.portals || other.portals,
             code: self.code || other.code,
+            encoding: self.encoding || other.encoding,
         }
     }
 }

@@ -63,6 +63,7 @@ impl Check<'_, '_> {
             tls_cert: self.file(&raw.tls_cert, &at.key("tls_cert")),
             tls_key: self.file(&raw.tls_key, &at.key("tls_key")),
             allow_plaintext: self.networks(&raw.allow_plaintext, &at.key("allow_plaintext")),
+            trusted_proxies: self.networks(&raw.trusted_proxies, &at.key("trusted_proxies")),
             public_url: public_url.trim_end_matches('/').to_owned(),
             default_domain: raw.default_domain,
             drain: self.duration(&raw.drain, &at.key("drain")),

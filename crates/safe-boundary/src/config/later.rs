@@ -38,7 +38,6 @@ const KEYS: &[&str] = &[
     "server.console",
     "server.state",
     "server.state_key",
-    "server.trusted_proxies",
     "session.finish_grace",
     "session.idle_timeout",
     "session.idp_outage_grace",

@@ -87,6 +87,8 @@ pub struct Server {
     pub tls_key: PathBuf,
     /// Networks that may connect without TLS.
     pub allow_plaintext: Vec<IpNet>,
+    /// Networks whose PROXY protocol header is required, and believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The address people reach the console under; named in messages.
     pub public_url: String,
     /// Completes a login without a domain.

@@ -49,6 +49,10 @@ pub(super) struct Server {
     /// Networks that may connect without TLS, such as `["127.0.0.0/8"]`. Everybody else is refused without it.
     #[serde(default)]
     pub(super) allow_plaintext: Vec<Network>,
+    /// Networks of load balancers. They must begin each connection with a header of the PROXY protocol (version 1 or 2),
+    /// and the client's address is what it says. From everybody else such a header is a violation of the protocol.
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<Network>,
     /// The address under which people reach the web page; it is named in messages. Default: `https://NODE:8443`.
     #[schemars(title = "URL")]
     pub(super) public_url: Option<String>,

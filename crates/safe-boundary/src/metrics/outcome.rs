@@ -47,7 +47,7 @@ impl From<&Ended> for SessionEnd {
     fn from(ended: &Ended) -> Self {
         match ended {
             Ended::Goodbye => Self::Goodbye,
-            Ended::ClientGone => Self::ClientGone,
+            Ended::ClientGone | Ended::Vanished => Self::ClientGone,
             Ended::Violation(_) => Self::Violation,
             Ended::ServerClosed => Self::ServerClosed,
             Ended::ServerLost(_) => Self::ServerLost,
@@ -219,7 +219,7 @@ impl From<&Refusal> for Refused {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::TlsRequired => Self::TlsRequired,
-            Refusal::Malformed(_) => Self::Malformed,
+            Refusal::Malformed(_) | Refusal::Unannounced(_) => Self::Malformed,
             Refusal::Request(RequestError::Version(..)) => Self::Version,
             Refusal::Request(RequestError::NoUser) => Self::NoUser,
             Refusal::Request(RequestError::Encoding(_)) => Self::Encoding,

@@ -39,6 +39,17 @@ pub enum Interruption {
     Spoke,
 }
 
+impl Interruption {
+    /// What it did, for the record.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Gone => "the client went away",
+            Self::Spoke => "the client spoke before its session began",
+        }
+    }
+}
+
 impl Front {
     /// A client whose start-up packet has been read.
     #[must_use]

@@ -14,16 +14,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::descriptors;
+
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// How long accepting pauses when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// When to ask a silent client whether it is still there, and how long to wait for each answer.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// When to ask a silent client whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(4);
 
-/// After how many unanswered questions it is gone: 15 s in all.
+/// How long to wait for each answer.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(3);
+
+/// After how many unanswered questions it is gone: 10 s in all. This is for when nothing is in flight; `vanished.rs` has
+/// the rest.
 const KEEPALIVE_RETRIES: u32 = 2;
 
 /// One address that clients connect to, and the databases that are reached through it.
@@ -82,15 +88,32 @@ pub async fn accept(listener: &TcpListener, port: &Arc<Port>, workers: &Workers)
         };
         let tuned = tune(&stream).and_then(|()| stream.into_std());
         match tuned {
-            Ok(stream) => workers.give(Arrival { stream, peer, port: Arc::clone(port) }),
+            Ok(stream) => {
+                let stream = when_there_is_room(stream).await;
+                workers.give(Arrival { stream, peer, port: Arc::clone(port) });
+            }
             Err(error) => tracing::debug!(%error, %peer, "a connection broke at once"),
         }
     }
 }
 
+/// Waits, and so lets all others wait too, while only descriptors are left that connections may not have.
+async fn when_there_is_room(mut stream: std::net::TcpStream) -> std::net::TcpStream {
+    while let Err(error) = descriptors::leave_some(&stream) {
+        tracing::warn!(%error, "cannot accept connections");
+        tokio::time::sleep(PAUSE).await;
+        // The copy gets the lowest number that is free by now.
+        if let Ok(again) = stream.try_clone() {
+            stream = again;
+        }
+    }
+    stream
+}
+
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(KEEPALIVE_RETRIES);
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_ANSWER).with_retries(KEEPALIVE_RETRIES);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 

@@ -122,7 +122,8 @@ async fn failed(session: &mut Session<Startup>, journal: &Journal, error: &idp::
     journal.append(recorded).await.unwrap_or(Stop::Refused(Refusal::Journal))
 }
 
-const fn interrupted(interruption: &Interruption) -> Stop {
+/// How a client ends that did something while nothing was expected of it.
+pub const fn interrupted(interruption: &Interruption) -> Stop {
     match interruption {
         Interruption::Gone => Stop::Gone,
         Interruption::Spoke => Stop::Refused(Refusal::Spoke),

@@ -3,12 +3,14 @@
 //! Promises: no byte of a client reaches the upstream before its record is durable.
 //! Deliberately not here: what the bytes mean (`pgproto`), and what is decided (`domain`).
 
+pub mod announced;
 pub mod cancel;
 pub mod front;
 pub mod listen;
 pub mod login;
 pub mod pace;
 pub mod refusal;
+pub mod refused;
 pub mod relay;
 pub mod request;
 pub mod route;
@@ -17,3 +19,4 @@ pub mod stream;
 pub mod tally;
 pub mod tls;
 pub mod upstream;
+pub mod vanished;

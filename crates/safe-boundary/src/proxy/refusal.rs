@@ -10,6 +10,7 @@ use pgproto::notice::{Notice, Severity};
 use pgproto::sqlstate::SqlState;
 use pgproto::startup::StartupError;
 
+use super::announced;
 use super::request::RequestError;
 
 /// Why a client goes no further.
@@ -17,6 +18,8 @@ use super::request::RequestError;
 pub enum Refusal {
     /// Plaintext where TLS is required.
     TlsRequired,
+    /// A trusted proxy that announces no client.
+    Unannounced(announced::Error),
     /// A start-up packet that is none.
     Malformed(StartupError),
     /// A start-up packet that asks for what cannot be.
@@ -85,6 +88,7 @@ impl ToClient for Refusal {
         let violation = |message: String| fatal(SqlState::PROTOCOL_VIOLATION, format!("protocol violation: {message}"));
         match self {
             Self::TlsRequired => identity("TLS is required: add sslmode=require".to_owned()),
+            Self::Unannounced(error) => violation(error.to_string()),
             Self::Malformed(error) => violation(error.to_string()),
             Self::Request(error) => self.request(error),
             Self::Login(error, domain) => {
@@ -139,7 +143,7 @@ impl ToClient for Refusal {
             Self::Journal => {
                 fatal(SqlState::IO_ERROR, "the audit log cannot be written; the statement was not run".to_owned())
             }
-            Self::Spoke => violation("unexpected message before the sign-in".to_owned()),
+            Self::Spoke => violation("unexpected message before the session".to_owned()),
             Self::Violation(what) => violation(what.clone()),
             Self::UpstreamLost(name) => {
                 fatal(SqlState::CONNECTION_FAILURE, format!("the connection to database \"{name}\" was lost"))

@@ -13,12 +13,13 @@ use pgproto::startup::{self, ProtocolVersion, StartupError, StartupPacket, Untag
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::stream::Stream;
 use super::tls::ALPN;
 
-/// How long a client may take to say what it wants.
+/// How long a client may take to say what it wants, the announcement of its address included.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The first byte of a TLS handshake record (RFC 8446 §5.1).
@@ -77,12 +78,12 @@ pub enum Error {
     Packet(StartupError, Option<Box<Stream>>),
 }
 
-/// Reads until it is clear what the client wants.
+/// Reads until it is clear what the client wants, until `deadline` at the latest.
 ///
 /// # Errors
 /// [`Error`]; a malformed packet brings its stream along, so that the client can be told.
-pub async fn open(stream: TcpStream, tls: Arc<ServerConfig>) -> Result<Opening, Error> {
-    tokio::time::timeout(DEADLINE, negotiate(stream, tls)).await.unwrap_or(Err(Error::Deadline))
+pub async fn open(stream: TcpStream, tls: Arc<ServerConfig>, deadline: Instant) -> Result<Opening, Error> {
+    tokio::time::timeout_at(deadline, negotiate(stream, tls)).await.unwrap_or(Err(Error::Deadline))
 }
 
 async fn negotiate(mut stream: TcpStream, tls: Arc<ServerConfig>) -> Result<Opening, Error> {

@@ -64,6 +64,7 @@ impl<K: Eq + Hash + Clone> Drop for Place<K> {
 pub struct Tallies {
     connections: Arc<Tally<IpAddr>>,
     beyond: Arc<Tally<IpAddr>>,
+    unannounced: Arc<Tally<()>>,
     sign_ins: Arc<Tally<(String, IpAddr)>>,
     sign_ins_by_login: Arc<Tally<String>>,
     sign_ins_by_address: Arc<Tally<IpAddr>>,
@@ -110,6 +111,7 @@ impl Tallies {
     pub fn new(limits: &Limits) -> Self {
         Self {
             connections: Arc::new(Tally::new(limits.per_address, limits.total)),
+            unannounced: Arc::new(Tally::new(limits.total, limits.total)),
             beyond: Arc::new(Tally::new(BEYOND_PER_ADDRESS, BEYOND_TOTAL)),
             sign_ins: Arc::new(Tally::new(SIGN_INS_EACH, limits.pending_logins)),
             sign_ins_by_login: Arc::new(Tally::new(SIGN_INS_PER_LOGIN, limits.pending_logins)),
@@ -124,6 +126,12 @@ impl Tallies {
         let within = enter(&self.connections, address).map(|place| (place, false));
         let (place, is_beyond) = within.or_else(|| Some((enter(&self.beyond, address)?, true)))?;
         Some(Connection { _place: place, is_beyond })
+    }
+
+    /// A connection of a trusted proxy that has not said yet for whom it is.
+    #[must_use]
+    pub fn unannounced(&self) -> Option<Place<()>> {
+        enter(&self.unannounced, ())
     }
 
     /// A sign-in as a login from an address.

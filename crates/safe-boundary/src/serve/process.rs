@@ -21,20 +21,26 @@ use super::{Proxy, connection};
 use crate::cli::exit::{Exit, Failure};
 use crate::clock::now;
 use crate::config::{Config, Database};
+use crate::descriptors;
 use crate::entropy;
 use crate::idp::IdpClient;
 use crate::metrics::{self, METRICS};
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listen::{self, Arrival, Port, Workers};
 use crate::proxy::pace::Pace;
+use crate::proxy::refused::Refused;
 use crate::proxy::relay::Drain;
 use crate::proxy::tally::Tallies;
 use crate::proxy::tls;
+use crate::proxy::vanished::Vanished;
 use crate::trail::journal::{self, Journal};
 use crate::version::VERSION;
 
 /// How often the certificate's files are looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
+
+/// How often it is told how many strangers were refused, when they were many.
+const REFUSED_TOLD: Duration = Duration::from_secs(60);
 
 /// How long sessions have for their last words once the drain time is over.
 const LAST_WORDS: Duration = Duration::from_secs(8);
@@ -55,6 +61,14 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
     let drain_time = config.server.drain;
     let (drain, draining) = watch::channel(Drain::No);
+    let (descriptors, needed) = (descriptors::raise(), descriptors::needed(config.limits.total));
+    if descriptors < needed {
+        tracing::warn!(
+            descriptors,
+            needed,
+            "fewer file descriptors than limits.total connections need: raise the limit (ulimit -n, LimitNOFILE=)"
+        );
+    }
     METRICS.prepare(&config, now());
     let listeners = bind(&config)?;
     let watched = bind_metrics(&config)?;
@@ -76,6 +90,8 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
         let workers = Arc::clone(&workers);
         tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
     }
+    tasks.spawn(tell_refused(Arc::clone(&proxy)));
+    tasks.spawn(proxy.vanished.clone().run());
     // Asked until the very end: whoever watches wants to know how the drain goes.
     let mut watching = JoinSet::new();
     if let Some(socket) = watched {
@@ -97,12 +113,14 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     tracing::info!(within_s = drain_time.as_secs(), "draining");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tasks.shutdown().await;
+    let refused = Arc::clone(&proxy);
     drop(workers);
     let _ = drain.send(Drain::Gently);
     if tokio::time::timeout(drain_time, all_gone.recv()).await.is_err() {
         let _ = drain.send(Drain::Now);
         let _ = tokio::time::timeout(LAST_WORDS, all_gone.recv()).await;
     }
+    refused.tell_refused();
     journal.close();
     tracing::info!("stopped");
     Ok(Exit::Fine)
@@ -184,6 +202,8 @@ fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Res
         cancels: CancelRegistry::default(),
         tallies: Tallies::new(&config.limits),
         pace: Pace::new(Instant::now()),
+        refused: Refused::default(),
+        vanished: Vanished::default(),
         tls: RwLock::new(tls),
         drain,
         config,
@@ -201,6 +221,14 @@ fn mappings(database: &Database, names: &[(String, String)]) -> Vec<RoleMapping>
         group_names: role.groups.iter().map(readable).collect(),
     };
     database.roles.iter().map(mapping).collect()
+}
+
+/// Each minute, how many more were refused than have a record each.
+async fn tell_refused(proxy: Arc<Proxy>) {
+    loop {
+        tokio::time::sleep(REFUSED_TOLD).await;
+        proxy.tell_refused();
+    }
 }
 
 /// Takes a new certificate when its files change; running sessions keep theirs. A bad one changes nothing.

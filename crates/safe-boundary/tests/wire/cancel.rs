@@ -8,7 +8,8 @@ use super::support::{ALICE, BOB, Stage};
 
 const LONG: &str = "do $$ begin raise notice 'begun'; perform pg_sleep(60); end $$";
 
-fn begin(peer: &mut Peer) {
+/// Something is running.
+pub(crate) fn begin(peer: &mut Peer) {
     peer.write(&query(LONG));
     while peer.message().0 != 'N' {}
 }

@@ -5,11 +5,12 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::peer::{Peer, V3_0, psql};
+use super::peer::{Peer, V3_0, psql, startup};
+use super::sessions::until_running;
 use super::support::process::PATIENCE;
 use super::support::proxy::{self, Proxy, Settings};
 use super::support::wire::{fields, query, results, values};
-use super::support::{ALICE, Stage};
+use super::support::{ALICE, BOB, Stage, root};
 
 /// The first error among messages, by code and text.
 fn error(messages: &[(char, Vec<u8>)]) -> (String, String) {
@@ -108,9 +109,40 @@ fn d5_a_new_certificate_is_taken_and_sessions_go_on() {
     fs::write(&cert, signed.cert.pem()).unwrap();
     fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
     fs::write(stage.folder().join("ca.crt"), signed.cert.pem()).unwrap();
+    takes_it(&stage);
+    old.write(&query("select 'on'"));
+    assert_eq!(values(&old.ready()), ["on"]);
+    // A file that is none, and a key that belongs to another certificate: the good pair stays, and the log says so.
+    let failed = || {
+        let log = stage.proxy.log.all();
+        log.iter().filter(|line| line.contains("the new certificate cannot be used; the old one stays")).count()
+    };
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (cert_pem, key_pem) in [
+        ("-----BEGIN CERTIFICATE-----\nnothing\n".to_owned(), signed.signing_key.serialize_pem()),
+        (String::new(), String::new()),
+        (other.cert.pem(), signed.signing_key.serialize_pem()),
+    ] {
+        let before = failed();
+        fs::write(&cert, cert_pem).unwrap();
+        fs::write(&key, key_pem).unwrap();
+        let seen = stage.proxy.log.wait_for_more(before, |line| line.contains("the new certificate cannot be used"));
+        assert!(seen > before);
+        takes_it(&stage);
+    }
+    fs::remove_file(&cert).unwrap();
+    takes_it(&stage);
+    fs::write(&cert, signed.cert.pem()).unwrap();
+    fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
+    old.write(&query("select 'on'"));
+    assert_eq!(values(&old.ready()), ["on"], "the session has seen nothing of it");
+}
+
+/// Waits until connections are shown the certificate that `ca.crt` is.
+fn takes_it(stage: &Stage) {
     let begun = Instant::now();
     loop {
-        let mut peer = Peer::tls(&stage);
+        let mut peer = Peer::tls(stage);
         // Only the new certificate can be verified now.
         if peer.try_write(&psql(V3_0, "nobody", &[])).is_ok() {
             assert_eq!(peer.refused().0, "28000");
@@ -118,8 +150,6 @@ fn d5_a_new_certificate_is_taken_and_sessions_go_on() {
         }
         assert!(begun.elapsed() < PATIENCE, "the old certificate is still shown");
     }
-    old.write(&query("select 'on'"));
-    assert_eq!(values(&old.ready()), ["on"]);
 }
 
 /// A server process is gone in the middle of a session, or of a row: told, and never in the middle of a message.
@@ -139,6 +169,56 @@ fn d4_a_server_that_dies_is_told() {
     assert_eq!(raw.first(), Some(&b'D'));
     assert!(raw.len() < 200_000_000, "it was not cut");
     assert!(raw.iter().skip(11).all(|byte| *byte == b'x'), "an error in the middle of a row");
+}
+
+/// A mistake of ours in one session: it ends, what it ran is cancelled, its places are given back, and nobody else on its
+/// thread or elsewhere feels it.
+#[test]
+fn d9_a_panic_ends_one_session() {
+    const PROGRAM: &str = "an injected panic";
+    let settings = Settings {
+        prompting_programs: vec!["psql".to_owned(), PROGRAM.to_owned()],
+        server: "[limits]\nper_person = 6\nper_address = 10",
+        ..Settings::default()
+    };
+    let stage = Stage::with(&settings);
+    // Sessions on every thread.
+    let mut others: Vec<_> = (0..4).map(|_| Peer::signed_in(&stage, ALICE)).collect();
+    for other in &mut others {
+        other.write(&query("begin; create temporary table kept as select 7 as n"));
+        other.ready();
+    }
+    // More in turn than there are places.
+    for round in 0..8 {
+        let mut victim = Peer::tls(&stage);
+        victim.write(&startup(V3_0, &[("user", ALICE), ("database", "payments"), ("application_name", PROGRAM)]));
+        stage.idp.approve(&victim.prompted(), ALICE);
+        victim.ready();
+        victim.write(&query("select pg_sleep(60)"));
+        victim.until_end();
+        for other in &mut others {
+            other.write(&query("select n from kept"));
+            assert_eq!(values(&other.ready()), ["7"], "round {round}");
+        }
+    }
+    until_running(&mut Peer::signed_in(&stage, BOB), "0", "after the panics");
+    let told = stage.proxy.log.all().iter().filter(|line| line.contains("internal error: this is a bug")).count();
+    assert_eq!(told, 8);
+    stage.verify_trail();
+}
+
+/// What the test above asks for must be impossible where it is not a test.
+#[test]
+fn d9_released_binaries_cannot_be_made_to_panic() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let manifest = read("Cargo.toml");
+    let (_, released) = manifest.split_once("[profile.release]").unwrap();
+    assert!(!released.contains("debug-assertions"), "released binaries have no debug assertions");
+    let serve = read("crates/safe-boundary/src/serve.rs");
+    let lines: Vec<_> = serve.lines().map(str::trim).collect();
+    let uses: Vec<_> = lines.windows(2).filter(|pair| pair[1].contains("injected")).collect();
+    assert_eq!(uses.len(), 2);
+    assert!(uses.iter().all(|pair| pair[0] == "#[cfg(debug_assertions)]"), "{uses:?}");
 }
 
 fn kill_server_of(peer: &Peer) {

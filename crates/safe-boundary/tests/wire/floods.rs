@@ -1,13 +1,17 @@
 //! Many who have not signed in.
 
 use std::fs;
+use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cancel::begin;
 use super::peer::{Peer, SSL_REQUEST, V3_0, cancel as cancel_request, psql};
 use super::support::process::PATIENCE;
-use super::support::proxy::Settings;
+use super::support::proxy::{self, Proxy, Settings};
+use super::support::trail::Record;
 use super::support::wire::{fields, query, results, values};
 use super::support::{ALICE, BOB, Stage};
 
@@ -96,7 +100,7 @@ fn d3_connections_of_one_address_are_capped() {
     assert_eq!((code.as_str(), tags.as_str()), ("53300", "RE"));
     // A cancel still finds its way.
     let victim = &mut sessions[0];
-    victim.write(&query("select pg_sleep(60)"));
+    begin(victim);
     let mut cancel = Peer::plain(stage.proxy.address);
     cancel.write(&cancel_request(&victim.key));
     assert_eq!(cancel.until_end(), b"");
@@ -120,7 +124,7 @@ fn d2_without_descriptors_sessions_go_on() {
         let count = format!("--nofile={count}:4096");
         assert!(Command::new("prlimit").args(["--pid", &proxy.to_string(), &count]).status().unwrap().success());
     };
-    limit(open + 10);
+    limit(open + 45);
     let strangers: Vec<_> = (0..100).map(|_| Peer::plain(stage.proxy.address)).collect();
     let before = processor_ticks(proxy);
     honest.write(&query("select pg_sleep(3)"));
@@ -130,6 +134,139 @@ fn d2_without_descriptors_sessions_go_on() {
     drop(strangers);
     honest.write(&query("select 'on'"));
     assert_eq!(values(&honest.ready()), ["on"]);
+    Peer::signed_in(&stage, BOB);
+}
+
+/// A record for each of many who are refused would let strangers fill the disk: some have one, the others are counted.
+#[test]
+fn d3_strangers_cannot_flood_the_journal() {
+    let mut stage = Stage::with(&Settings { server: "[limits]\nper_address = 10000", ..Settings::default() });
+    for _ in 0..1000 {
+        let mut peer = Peer::plain(stage.proxy.address);
+        peer.write(&psql(V3_0, ALICE, &[]));
+        assert_eq!(peer.refused().0, "28000");
+    }
+    for _ in 0..300 {
+        let mut peer = Peer::plain(stage.proxy.address);
+        peer.write(&cancel_request(&[0; 8]));
+        peer.until_end();
+    }
+    assert_eq!(stage.proxy.drain(), 0);
+    let trail = stage.trail();
+    let reason = |record: &Record| record.0["decision"]["reason"].as_str().unwrap_or("").to_owned();
+    let (counts, single): (Vec<_>, Vec<_>) =
+        trail.iter().filter(|record| record.effect() == "refused").partition(|record| reason(record).contains("more"));
+    // The minute may have ended in between.
+    let counted = |what: &str| -> usize {
+        let told = counts.iter().map(|record| reason(record)).filter(|told| told.contains(what));
+        told.map(|told| told.split(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+    };
+    let cancels = trail.iter().filter(|record| record.kind() == "cancel").count();
+    assert_eq!(single.len() + counted("start-ups"), 1000);
+    assert_eq!(cancels + counted("cancel requests"), 300);
+    assert!(single.len() <= 400 && cancels <= 200 * 2, "{} and {cancels} records", single.len());
+    assert!(counts.iter().all(|record| record.0["client"]["address"] == "127.0.0.1"));
+    stage.verify_trail();
+}
+
+/// Journal segments and blobs need descriptors too: strangers who take them all must not stop the trail for good.
+#[test]
+fn d2_without_descriptors_the_trail_goes_on() {
+    let mut stage = Stage::start();
+    let config = proxy::config(&stage.postgres, &stage.idp, &Settings::default());
+    stage.proxy.kill();
+    let small = config.replace("dir = \"audit\"", "dir = \"audit\"\nsegment = \"1MiB\"");
+    assert_ne!(small, config);
+    stage.proxy = Proxy::start(stage.folder(), &small);
+    let proxy = started_by_this_thread("safe-boundary");
+    let mut honest = Peer::signed_in(&stage, ALICE);
+    let open = fs::read_dir(format!("/proc/{proxy}/fd")).unwrap().count();
+    let count = format!("--nofile={}:4096", open + 45);
+    assert!(Command::new("prlimit").args(["--pid", &proxy.to_string(), &count]).status().unwrap().success());
+    let strangers: Vec<_> = (0..100).map(|_| Peer::plain(stage.proxy.address)).collect();
+    // More than three segments, and texts that are blobs.
+    let (mut done, mut refused) = (0, 0);
+    for round in 0..600 {
+        let size = if round % 50 == 0 { 40_000 } else { 10_000 };
+        honest.write(&query(&format!("select {round} /* {} */", "c".repeat(size))));
+        match results(&honest.ready()).as_slice() {
+            [one] if one == "SELECT 1" => done += 1,
+            [one] if one == "58030" => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(strangers);
+    let begun = Instant::now();
+    loop {
+        honest.write(&query(&format!("select 'on' /* {} */", "c".repeat(40_000))));
+        if results(&honest.ready()) == ["SELECT 1"] {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{done} done, {refused} refused, and it does not recover");
+    }
+    Peer::signed_in(&stage, BOB);
+    stage.verify_trail();
+}
+
+/// Many who connect and go: who works meanwhile hardly feels it.
+#[test]
+fn d3_sessions_hardly_feel_a_flood() {
+    let stage = Stage::with(&Settings { log_statements: "none", ..Settings::default() });
+    let mut honest = Peer::signed_in(&stage, ALICE);
+    let mut round_trips = |count: usize| {
+        let mut times: Vec<_> = (0..count)
+            .map(|_| {
+                let begun = Instant::now();
+                honest.write(&query("select 1"));
+                honest.ready();
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        (times[count / 2], times[count * 99 / 100])
+    };
+    round_trips(200);
+    let calm = round_trips(1000);
+    let (stop, made, address) = (AtomicBool::new(false), AtomicUsize::new(0), stage.proxy.address);
+    let flooded = thread::scope(|scope| {
+        // As many as may be held open at once by one address, and all beyond that turned away.
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                if TcpStream::connect(address).is_ok() {
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let flooded = round_trips(1000);
+        stop.store(true, Ordering::Relaxed);
+        flooded
+    });
+    println!("{} connections; median and p99: {calm:?} calm, {flooded:?} flooded", made.load(Ordering::Relaxed));
+    // The flooder takes one of perhaps two processors itself; what must not be is a queue behind the strangers.
+    let bound = |calm: Duration| calm * 4 + Duration::from_millis(20);
+    assert!(flooded.0 < bound(calm.0), "{calm:?} {flooded:?}");
+}
+
+/// Sessions that do nothing: what each costs, and what is said to one more than there may be.
+#[test]
+fn d1_idle_sessions_cost_little_and_are_limited() {
+    const SESSIONS: u64 = 40;
+    let stage = Stage::with(&Settings { server: "[limits]\ntotal = 41\nper_address = 41", ..Settings::default() });
+    let mut all = vec![Peer::signed_in(&stage, ALICE)];
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    all.extend((0..SESSIONS).map(|_| Peer::signed_in(&stage, ALICE)));
+    let each = (stage.proxy.peak_memory_kib() - before) / SESSIONS;
+    assert!(each < 160, "{each} KiB for a session, with its sign-in");
+    let mut more = Peer::tls(&stage);
+    more.write(&psql(V3_0, BOB, &[]));
+    assert_eq!(more.refused().0, "53300");
+    for peer in &mut all {
+        peer.write(&query("select 'here'"));
+        assert_eq!(values(&peer.ready()), ["here"]);
+    }
+    drop(all);
+    stage.wait_for_ends();
     Peer::signed_in(&stage, BOB);
 }
 

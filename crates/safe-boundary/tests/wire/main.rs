@@ -18,11 +18,16 @@
 #[allow(dead_code, reason = "it is made for the tests of `end_to_end`, and not all of it is needed here")]
 mod support;
 
+mod announced;
 mod cancel;
+mod encodings;
 mod ends;
 mod floods;
 mod opening;
 mod peer;
+mod refused;
 mod sessions;
 mod sizes;
 mod starting;
+mod statements;
+mod vanished;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::support::Stage;
 use super::support::process::PATIENCE;
@@ -35,7 +36,18 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::of(TcpStream::connect(address).unwrap())
+    }
+
+    /// As [`Peer::plain`], from an address of this machine (all of 127.0.0.0/8 are).
+    pub(crate) fn plain_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::of(socket.into())
+    }
+
+    fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -44,10 +56,14 @@ impl Peer {
 
     /// TLS after an SSLRequest.
     pub(crate) fn tls(stage: &Stage) -> Self {
-        let mut peer = Self::plain(stage.proxy.address);
-        peer.write(&SSL_REQUEST);
-        assert_eq!(peer.bytes::<1>(), *b"S");
-        peer.encrypted(stage, &[])
+        Self::plain(stage.proxy.address).asking_for_tls(stage)
+    }
+
+    /// SSLRequest, and TLS from here on.
+    pub(crate) fn asking_for_tls(mut self, stage: &Stage) -> Self {
+        self.write(&SSL_REQUEST);
+        assert_eq!(self.bytes::<1>(), *b"S");
+        self.encrypted(stage, &[])
     }
 
     /// TLS from here on; the handshake happens at the first write or read.

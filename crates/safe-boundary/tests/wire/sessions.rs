@@ -76,7 +76,8 @@ fn a2_lengths_that_no_message_has() {
 const RUNNING: &str =
     "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()";
 
-fn until_running(watcher: &mut Peer, wanted: &str, what: &str) {
+/// Waits until that many sleepers are at work in the database.
+pub(crate) fn until_running(watcher: &mut Peer, wanted: &str, what: &str) {
     let begun = Instant::now();
     loop {
         watcher.write(&query(RUNNING));

@@ -76,6 +76,128 @@ fn a2_a_promise_of_a_gigabyte_costs_nothing() {
     assert_eq!(statements, 0);
 }
 
+/// What a session may take more while it carries any amount, in KiB.
+const MORE_KIB: u64 = 4 << 10;
+
+/// The client reads a result as slowly as it can without standing still.
+fn read_slowly(rows: usize) {
+    let stage = quiet_server();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    peer.write(&query(&format!("select repeat('x', 20000) from generate_series(1, {rows})")));
+    let (mut read, mut bytes) = (0, 0);
+    loop {
+        let (tag, body) = peer.message();
+        match tag {
+            'D' => (read, bytes) = (read + 1, bytes + body.len()),
+            'Z' => break,
+            _ => {}
+        }
+        if read == rows / 2 {
+            // A pause while all that fits is on its way.
+            Peer::signed_in(&stage, ALICE);
+        }
+    }
+    assert_eq!((read, bytes), (rows, rows * 20_006));
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < MORE_KIB, "memory grew by {grown} KiB for {bytes} bytes");
+}
+
+/// The server does not take what the client sends: a COPY into a table that somebody else has locked.
+fn copy_slowly(megabytes: usize) {
+    let stage = quiet_server();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    peer.write(&query("create table taken (line text)"));
+    peer.ready();
+    // A trigger that waits at the first row: the server has begun the COPY, and reads no further.
+    peer.write(&query(
+        "create function wait() returns trigger language plpgsql as \
+         'begin perform pg_advisory_xact_lock(8); return new; end'; \
+         create trigger wait before insert on taken for each row execute function wait(); ",
+    ));
+    peer.ready();
+    let mut holder = Peer::signed_in(&stage, ALICE);
+    holder.write(&query("select pg_advisory_lock(8)"));
+    holder.ready();
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    peer.write(&query("copy taken from stdin"));
+    assert_eq!(peer.message().0, 'G');
+    let line = [&vec![b'y'; 65_535][..], b"\n"].concat();
+    let megabyte = frame('d', &line).repeat(16);
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            for _ in 0..megabytes {
+                peer.write(&megabyte);
+            }
+            peer.write(&frame('c', b""));
+            results(&peer.ready())
+        });
+        // Time passes in which nothing is taken.
+        holder.write(&query("select pg_sleep(3)"));
+        holder.ready();
+        assert!(!sender.is_finished(), "nobody has waited");
+        let grown = stage.proxy.peak_memory_kib() - before;
+        assert!(grown < MORE_KIB, "memory grew by {grown} KiB while the server took nothing");
+        holder.write(&query("select pg_advisory_unlock(8)"));
+        holder.ready();
+        assert_eq!(sender.join().unwrap(), [format!("COPY {}", megabytes * 16)]);
+    });
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < MORE_KIB, "memory grew by {grown} KiB");
+    stage.verify_trail();
+}
+
+#[test]
+fn a8_a_large_result_read_slowly() {
+    read_slowly(10_000);
+}
+
+#[test]
+fn a8_a_server_that_takes_nothing() {
+    copy_slowly(200);
+}
+
+mod long {
+    #[test]
+    fn a8_two_gigabytes_read_slowly() {
+        super::read_slowly(100_000);
+    }
+
+    #[test]
+    fn a8_two_gigabytes_that_the_server_does_not_take() {
+        super::copy_slowly(2000);
+    }
+
+    #[test]
+    fn a22_the_largest_statement_there_can_be() {
+        super::largest_statement();
+    }
+}
+
+/// PostgreSQL takes messages of nearly a gigabyte, and has no room for what it would make of them: its own error comes
+/// back, and the text is on record.
+fn largest_statement() {
+    let stage = quiet_server();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    stage.proxy.reset_peak_memory();
+    let before = stage.proxy.peak_memory_kib();
+    let text = format!("select length('{}')", "a".repeat((1 << 30) - 100));
+    peer.write(&query(&text));
+    let answer = results(&peer.ready());
+    let grown = stage.proxy.peak_memory_kib() - before;
+    assert!(grown < 8 << 10, "memory grew by {grown} KiB");
+    assert_eq!(answer.len(), 1, "{answer:?}");
+    let record = stage.wait_for_record(|record| record.protocol() == "simple");
+    assert_eq!(record.0["statement"]["text"]["sha256"], hex(&Sha256::digest(&text)));
+    peer.write(&query("select 'alive'"));
+    assert_eq!(values(&peer.ready()), ["alive"]);
+    // One byte more than the protocol has room for is told as such.
+    peer.write(&[b"Q", &0x4000_0000_u32.to_be_bytes()[..]].concat());
+    assert_eq!(peer.refused().0, "08P01");
+}
+
 /// The client asks for two gigabytes and reads nothing; then it takes a few of them, and cancels the rest.
 #[test]
 fn a8_a_slow_reader_costs_no_memory() {

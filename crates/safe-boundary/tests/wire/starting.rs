@@ -99,10 +99,18 @@ fn a9_parameters_that_change_who_one_is() {
         &stage,
         ALICE,
         V3_0,
-        &[("search_path", "pg_catalog"), ("options", "-c statement_timeout=7s --jit=off")],
+        &[("search_path", "pg_catalog"), ("statement_timeout", "0"), ("options", "-c lock_timeout=7s --jit=off")],
     );
-    peer.write(&query("select concat_ws(' ', current_setting('search_path'), current_setting('statement_timeout'), current_setting('jit'))"));
-    assert_eq!(values(&peer.ready()), ["pg_catalog 7s off"]);
+    peer.write(&query("select concat_ws(' ', current_setting('search_path'), current_setting('statement_timeout'), current_setting('lock_timeout'), current_setting('jit'))"));
+    assert_eq!(values(&peer.ready()), ["pg_catalog 0 7s off"]);
+    // What only a superuser may set is the server's to refuse, once it is known who asks.
+    for more in [("log_statement", "none"), ("options", "-c log_min_duration_statement=-1")] {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, ALICE, &[more]));
+        stage.idp.approve(&peer.prompted(), ALICE);
+        let messages = peer.last_messages();
+        assert_eq!(messages.last().map(|(tag, _)| *tag), Some('E'), "{more:?}");
+    }
 }
 
 #[test]

@@ -21,11 +21,13 @@ pub(super) struct Encoder<'b> {
     batch: &'b mut Batch,
     /// Fields longer than this are spilled.
     field_bytes_max: usize,
+    /// Whether the bytes of a text are UTF-8 when they look like it.
+    is_utf8: bool,
 }
 
 impl<'b> Encoder<'b> {
     pub(super) fn new(batch: &'b mut Batch) -> Self {
-        Self { batch, field_bytes_max: FIELD_BYTES_MAX }
+        Self { batch, field_bytes_max: FIELD_BYTES_MAX, is_utf8: true }
     }
 
     pub(super) fn encode(&mut self, head: &Head<'_>, context: &Context, body: &Body<'_>) {
@@ -97,7 +99,15 @@ impl<'b> Encoder<'b> {
         self.raw(b",\"statement\":{\"protocol\":");
         self.value(&statement.protocol);
         match statement.text {
-            Some(text) => self.text("text", text, true),
+            Some(text) => {
+                // Bytes that happen to be UTF-8 would read as other letters than the server's.
+                self.is_utf8 = statement.encoding.is_none();
+                self.text("text", text, true);
+                self.is_utf8 = true;
+                if let Some(encoding) = statement.encoding {
+                    self.field("encoding", encoding);
+                }
+            }
             // A COPY's end and a function call have no text of their own; anything else is a name nobody knows.
             None if matches!(statement.protocol, Protocol::Copy | Protocol::Function) => {}
             None => {
@@ -155,8 +165,8 @@ impl<'b> Encoder<'b> {
             }
             Content::Bytes(bytes) => {
                 match std::str::from_utf8(bytes) {
-                    Ok(text) => self.field(name, text),
-                    Err(_) => self.field(&format!("{name}_b64"), &BASE64_STANDARD.encode(bytes)),
+                    Ok(text) if self.is_utf8 || bytes.is_ascii() => self.field(name, text),
+                    Ok(_) | Err(_) => self.field(&format!("{name}_b64"), &BASE64_STANDARD.encode(bytes)),
                 }
                 if !with_hash {
                     return;

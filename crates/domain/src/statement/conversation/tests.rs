@@ -1,3 +1,4 @@
+use crate::audit::record::FIELD_BYTES_MAX;
 use std::sync::Arc;
 
 use pgproto::frontend::{FrontendTag, encode};

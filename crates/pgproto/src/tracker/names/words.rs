@@ -54,7 +54,7 @@ impl<'a> Statements<'a> {
         Self {
             rest: text,
             done: false,
-            quoted: Mentions { copy: false, statements: false, portals: false, code: false },
+            quoted: Mentions { copy: false, statements: false, portals: false, code: false, encoding: false },
         }
     }
 

@@ -52,6 +52,13 @@ fn configuration(report: &mut Report, config: &Config, path: &str) {
             "remove it: statements and results would cross the network in the clear",
         );
     }
+    for network in config.server.trusted_proxies.iter().filter(|network| network.prefix_len() == 0) {
+        report.warn(
+            "configuration",
+            format!("`server.trusted_proxies` believes every address ({network})"),
+            "name the addresses of your load balancers: whoever else connects could announce any address",
+        );
+    }
     if config.idp.preset == Preset::Google && config.idp.hosted_domain.is_none() {
         report.warn(
             "configuration",

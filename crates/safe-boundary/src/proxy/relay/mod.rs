@@ -11,6 +11,7 @@ mod upward;
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::session::ToClient as _;
@@ -37,6 +38,8 @@ pub enum Ended {
     Goodbye,
     /// The client went away without a word.
     ClientGone,
+    /// The client does not answer any more, and nothing can be said to it.
+    Vanished,
     /// The client broke the protocol.
     Violation(String),
     /// The server closed the connection; it has told the client why.
@@ -56,6 +59,7 @@ impl Ended {
         match self {
             Self::Goodbye => "the client closed the session".to_owned(),
             Self::ClientGone => "the client went away".to_owned(),
+            Self::Vanished => "the client vanished: it acknowledges nothing".to_owned(),
             Self::Violation(what) => format!("protocol violation: {what}"),
             Self::ServerClosed => "the database closed the connection".to_owned(),
             Self::ServerLost(why) => format!("the connection to the database was lost: {why}"),
@@ -66,7 +70,7 @@ impl Ended {
 
     fn refusal(&self, database: &str) -> Option<Refusal> {
         Some(match self {
-            Self::Goodbye | Self::ClientGone | Self::ServerClosed => return None,
+            Self::Goodbye | Self::ClientGone | Self::Vanished | Self::ServerClosed => return None,
             Self::Violation(what) => Refusal::Violation(what.clone()),
             Self::ServerLost(_) => Refusal::UpstreamLost(database.to_owned()),
             Self::JournalStopped => Refusal::Journal,
@@ -82,6 +86,8 @@ pub struct Bounds {
     pub until: Instant,
     /// Whether the proxy drains.
     pub drain: watch::Receiver<Drain>,
+    /// Told when the client is found to have vanished.
+    pub vanished: Arc<Notify>,
 }
 
 /// How the proxy goes down.
@@ -172,7 +178,7 @@ impl Relay<'_> {
                     ended = &mut outside => stop(&shared, downward, ended).await,
                     ended = &mut downward => if let Ended::ClientGone = ended { ended } else { Ended::Goodbye },
                 },
-                Ended::ServerClosed | Ended::ServerLost(_) => by_client,
+                Ended::ServerClosed | Ended::ServerLost(_) | Ended::Vanished => by_client,
                 _ => stop(&shared, downward, by_client).await,
             }
         };
@@ -226,6 +232,7 @@ async fn outside(shared: &Shared<'_>, mut bounds: Bounds) -> Ended {
     tokio::select! {
         _ = journal.wait_for(|status| *status == Status::Stopped) => Ended::JournalStopped,
         () = drained => Ended::Outside(Drain::REASON),
+        () = bounds.vanished.notified() => Ended::Vanished,
         () = sleep_until(bounds.until) => Ended::Outside("the session has reached its maximum age; connect again to sign in"),
     }
 }

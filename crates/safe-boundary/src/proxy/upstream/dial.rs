@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::conninfo::{Host, Keepalive, Place};
 use super::error::Error;
 use super::tls;
+use crate::descriptors;
 use crate::proxy::stream::Stream;
 
 /// One place that can be dialled.
@@ -75,7 +76,7 @@ pub(super) async fn dial(address: &Address, keepalive: Option<Keepalive>, securi
         }
         Address::Tcp(address) => TcpStream::connect(address).await.map_err(Error::Connect)?,
     };
-    tune(&stream, keepalive).map_err(Error::Connect)?;
+    descriptors::leave_some(&stream).and_then(|()| tune(&stream, keepalive)).map_err(Error::Connect)?;
     let (handshake, required) = match security {
         Security::Plain => return Ok(Stream::Plain(stream)),
         Security::Tls(handshake) => (handshake, true),

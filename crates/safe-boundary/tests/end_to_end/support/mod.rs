@@ -46,6 +46,12 @@ impl Stage {
         Self { proxy, idp, postgres, folder }
     }
 
+    /// Starts the stopped server again, where it was.
+    #[allow(dead_code, reason = "not every binary of tests needs it")]
+    pub(crate) fn restart_postgres(&mut self) {
+        self.postgres.start_again(self.folder.path());
+    }
+
     /// A stage whose proxy keeps its trail on a disk that fails as the test says.
     pub(crate) fn on_a_bad_disk(settings: &Settings, is_shadowed: bool) -> (Self, BadDisk) {
         let folder = postgres::unpack_template(&settings.postgres);

@@ -96,6 +96,12 @@ impl Postgres {
         Some(Self { process, log, port })
     }
 
+    /// Starts it again on its port; its log goes on.
+    #[allow(dead_code, reason = "not every binary of tests needs it")]
+    pub(crate) fn start_again(&mut self, folder: &Path) {
+        *self = Self::start_on(self.port, folder, &Programs::newest(), "all").expect("its port is still free");
+    }
+
     /// How many connections were let in so far; includes those whose end is not awaited.
     pub(crate) fn connections(&self) -> usize {
         self.log.all().iter().filter(|line| line.contains("LOG:  connection authorized: ")).count()

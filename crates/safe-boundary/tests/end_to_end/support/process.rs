@@ -140,6 +140,16 @@ impl Lines {
             .unwrap_or_else(|| panic!("the stream ended before that was said, with:\n{}", last_of(&self.all())))
     }
 
+    /// Waits until more than `known` lines are of a kind; gives how many.
+    #[allow(dead_code, reason = "not every binary of tests needs it")]
+    pub(crate) fn wait_for_more(&self, known: usize, is_one: impl Fn(&str) -> bool) -> usize {
+        let seen = std::cell::Cell::new(0);
+        self.wait_for(|line| {
+            seen.set(seen.get() + usize::from(is_one(line)));
+            (seen.get() > known).then_some(seen.get())
+        })
+    }
+
     /// All lines until the stream ends.
     pub(crate) fn to_end(&self) -> Vec<String> {
         self.to_end_within(PATIENCE)

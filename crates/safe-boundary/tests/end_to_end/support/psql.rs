@@ -64,6 +64,13 @@ impl<'a> Psql<'a> {
         self
     }
 
+    /// Connects elsewhere than to the proxy itself.
+    #[allow(dead_code, reason = "not every binary of tests needs it")]
+    pub(crate) fn to(mut self, conninfo: String) -> Self {
+        self.conninfo = conninfo;
+        self
+    }
+
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
