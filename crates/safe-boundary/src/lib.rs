@@ -11,4 +11,5 @@ pub mod entropy;
 pub mod idp;
 pub mod proxy;
 pub mod serve;
+pub mod strangers;
 pub mod trail;

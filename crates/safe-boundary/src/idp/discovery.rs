@@ -72,7 +72,7 @@ pub(super) fn address(http: &Http, issuer: &str) -> Result<Url, Error> {
 }
 
 impl Metadata {
-    fn parse(raw: &[u8], issuer: &str, preset: Preset, reach: Reach) -> Result<Self, Error> {
+    pub(crate) fn parse(raw: &[u8], issuer: &str, preset: Preset, reach: Reach) -> Result<Self, Error> {
         let malformed = |source| Error::Malformed { endpoint: Endpoint::Discovery, source };
         let document = Claims::parse(raw).map_err(malformed)?;
         let found = document.text("issuer").map_err(malformed)?;
