@@ -203,7 +203,7 @@ impl Run {
 
     fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
-            let before = self.here.len();
+            let before = (self.here.len(), self.at);
             self.look(false);
             if !self.is_open {
                 return;
@@ -217,7 +217,8 @@ impl Run {
             if is_over && !self.owes() {
                 return;
             }
-            assert!(worked || self.here.len() != before || !self.waits || self.owes(), "it waits for ever: {:?}", self.conversation);
+            let goes_on = worked || (self.here.len(), self.at) != before || !self.waits || self.owes();
+            assert!(goes_on, "{} waits for ever", String::from_utf8_lossy(&self.here));
         }
         panic!("it goes on for ever");
     }
