@@ -8,7 +8,7 @@ mod client;
 mod server;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arbitrary::Unstructured;
 use domain::audit::pending::{Position, Receipt};
@@ -28,6 +28,17 @@ const IN_FLIGHT_MAX: usize = 32 * 1024;
 
 /// How often may be waited for an answer before it counts as hanging.
 const TURNS_MAX: usize = 40_000;
+
+/// `FUZZ_STORY=1`: tells what happens, for whoever reads a failure.
+static TELLS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FUZZ_STORY").is_some());
+
+fn tell(what: &str, raw: &[u8]) {
+    let mut rest = raw;
+    while let (true, Ok(Some((frame, after)))) = (*TELLS, frame::split(rest)) {
+        eprintln!("{what} {} {}", char::from(frame.tag()), frame.body().escape_ascii());
+        rest = after;
+    }
+}
 
 /// A session of the fuzzer.
 pub fn pipeline(raw: &[u8]) {
@@ -103,6 +114,7 @@ impl Run {
             };
             match forward {
                 Some(forward) => {
+                    tell("forwards", &self.here[..raw]);
                     assert!(forward.bytes == raw && frame_bytes(&self.here) >= raw, "whole frames of the client");
                     let bytes = forward.instead.unwrap_or_else(|| self.here[..forward.bytes].to_vec());
                     self.server.take(&bytes);
@@ -165,7 +177,9 @@ impl Run {
 
     /// The downward half tells the conversation what the server has sent.
     fn hear(&mut self) {
-        self.down.extend(self.server.sent());
+        let sent = self.server.sent();
+        tell("    answers", &sent);
+        self.down.extend(sent);
         while let Some((tag, header)) = frame::backend_header(&self.down).expect("the model speaks the protocol") {
             let end = self.at + header.frame_bytes() as u64;
             if let Some(needed) = Conversation::reads(tag, header.body_bytes) {

@@ -25,6 +25,8 @@ pub(super) struct Truth {
 struct Portal {
     text: String,
     is_done: bool,
+    /// Made by DECLARE.
+    is_cursor: bool,
     hold: bool,
     /// Made in the transaction that runs.
     is_new: bool,
@@ -102,6 +104,7 @@ impl Server {
         let Ok(Some((frame, _))) = frame::split(&self.received[self.taken..]) else { return false };
         self.taken += frame.raw().len();
         self.frames -= 1;
+        super::tell(&format!("{:?} {chance} works on", self.status), frame.raw());
         let (tag, body) = (frame.tag(), &*frame.body().to_vec());
         match std::mem::take(&mut self.mode) {
             Mode::Copies(rest) => self.copy(tag, rest, chance),
@@ -216,7 +219,8 @@ impl Server {
         if texts.is_empty() {
             self.say(b'I', b"");
             self.result("ok");
-            return self.ready();
+            // The transaction ends all the same.
+            return self.end_of_query();
         }
         self.texts(texts, chance);
     }
@@ -235,7 +239,7 @@ impl Server {
                 self.mode = Mode::Copies(Some(texts.collect()));
                 return;
             }
-            match self.run(&text, b"", fails, many == 1) {
+            match self.run(&text, None, fails, many == 1) {
                 Ok(tag) => {
                     encode::command_complete(&mut self.kept_back, tag).unwrap();
                     self.result("ok");
@@ -313,7 +317,7 @@ impl Server {
         if fails || self.portals.contains_key(&name) {
             return self.error(true);
         }
-        self.portals.insert(name, Portal { text, is_done: false, hold: false, is_new: true });
+        self.portals.insert(name, Portal { text, is_done: false, is_cursor: false, hold: false, is_new: true });
         self.say(b'2', b"");
     }
 
@@ -327,8 +331,9 @@ impl Server {
             return self.error(true);
         };
         let text = portal.text;
-        let is_select = text.starts_with("select") || text.starts_with("declare");
-        let is_failed = self.status == TransactionStatus::Failed && !ends_transaction(&text);
+        let is_cursor = portal.is_cursor;
+        let is_select = text.starts_with("select") || is_cursor;
+        let is_failed = self.status == TransactionStatus::Failed && (is_cursor || !ends_transaction(&text));
         if chance.is_multiple_of(8) || is_failed || (portal.is_done && !is_select && !text.is_empty()) {
             self.truth("execute", Some(&text), vec!["error"]);
             return self.error(true);
@@ -341,7 +346,7 @@ impl Server {
             self.truth("execute", Some(&text), vec!["suspended"]);
             return self.say(b's', b"");
         }
-        if text.starts_with("copy ") {
+        if text.starts_with("copy ") && !is_cursor {
             self.truth("execute", Some(&text), Vec::new());
             self.say(b'G', &[0, 0, 0]);
             self.flush();
@@ -349,8 +354,7 @@ impl Server {
             self.mode = Mode::Copies(None);
             return;
         }
-        let is_cursor = text.starts_with("declare") && portal.is_done;
-        match if is_cursor { Ok(&b"SELECT 1"[..]) } else { self.run(&text, &name, false, true) } {
+        match if is_cursor { Ok(&b"SELECT 1"[..]) } else { self.run(&text, Some(&name), false, true) } {
             Ok(tag) => {
                 self.truth("execute", Some(&text), vec!["ok"]);
                 encode::command_complete(&mut self.kept_back, tag).unwrap();
@@ -398,8 +402,17 @@ impl Server {
         self.ready();
     }
 
-    /// One statement; `portal`: the one that runs it, which it cannot close.
-    fn run(&mut self, text: &str, portal: &[u8], fails: bool, alone: bool) -> Ran {
+    /// One statement; `portal`: the one that runs it, which it cannot close; none in a Query.
+    fn run(&mut self, text: &str, portal: Option<&[u8]>, fails: bool, alone: bool) -> Ran {
+        let in_query = portal.is_none();
+        // What SQL makes is known by the whole text that it stood in.
+        let whole = match self.truths.last() {
+            Some(Truth { protocol: "simple", text: Some(whole), results }) if in_query => {
+                debug_assert!(!results.contains(&"error"));
+                whole.clone()
+            }
+            _ => text.to_owned(),
+        };
         let mut words = text.split(' ');
         let (verb, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         if fails || (self.status == TransactionStatus::Failed && !ends_transaction(text)) {
@@ -418,7 +431,7 @@ impl Server {
                 }
             }
             ("prepare", _) if self.statements.contains_key(&named) => return Err(()),
-            ("prepare", _) => drop(self.statements.insert(named, text.to_owned())),
+            ("prepare", _) => drop(self.statements.insert(named, whole)),
             ("deallocate", "all") => self.statements.clear(),
             ("deallocate", _) => drop(self.statements.remove(&named).ok_or(())?),
             ("discard", _) => {
@@ -426,7 +439,7 @@ impl Server {
                     return Err(());
                 }
                 self.statements.clear();
-                self.portals.retain(|name, _| name == portal);
+                self.portals.retain(|name, _| Some(name.as_slice()) == portal);
             }
             ("declare", _) => {
                 let hold = text.contains("with hold");
@@ -434,11 +447,11 @@ impl Server {
                 if self.portals.contains_key(&named) || (!hold && !in_block) {
                     return Err(());
                 }
-                let cursor = Portal { text: text.to_owned(), is_done: true, hold, is_new: true };
+                let cursor = Portal { text: whole, is_done: true, is_cursor: true, hold, is_new: true };
                 self.portals.insert(named, cursor);
             }
-            ("close", "all") => self.portals.retain(|name, _| name == portal),
-            ("close", _) if named == portal => return Err(()),
+            ("close", "all") => self.portals.retain(|name, _| Some(name.as_slice()) == portal),
+            ("close", _) if Some(named.as_slice()) == portal => return Err(()),
             ("close", _) => drop(self.portals.remove(&named).ok_or(())?),
             _ => {}
         }
