@@ -86,7 +86,10 @@ fn read_frontend(tag: FrontendTag, body: &[u8]) {
             let fixed = bind.portal.len() + bind.statement.len() + 2 + 6;
             let codes = 2 * (bind.formats.len() + bind.result_formats.len());
             assert_eq!(fixed + codes + values, body.len());
-            assert!((0..bind.params.len()).all(|index| bind.formats.len() > 1 || bind.format_of(index) == bind.format_of(0)));
+            assert!(
+                (0..bind.params.len())
+                    .all(|index| bind.formats.len() > 1 || bind.format_of(index) == bind.format_of(0))
+            );
             return;
         }
         FrontendTag::FunctionCall => {

@@ -38,7 +38,8 @@ fn hides(text: &[u8]) -> bool {
 
 /// Types that have a decoder, some that have none, and none at all.
 const TYPES: [u32; 24] = [
-    0, 16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1007, 1009, 1043, 1082, 1083, 1115, 1184, 1231, 1700, 2950, 3802,
+    0, 16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1007, 1009, 1043, 1082, 1083, 1115, 1184, 1231, 1700, 2950,
+    3802,
 ];
 
 /// Any Bind with any types: the first byte says how many types, the next ones which.

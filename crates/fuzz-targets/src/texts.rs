@@ -94,7 +94,11 @@ pub fn times(raw: &[u8]) {
     }
     // A point of the clock is itself where a range begins, and not in one that ends there.
     if let Ok(at) = from.parse::<Timestamp>() {
-        assert_ne!(strangers::is_between(from, "9999-01-01", now, at), Some(at.as_second() > 253_000_000_000), "{from:?}");
+        assert_ne!(
+            strangers::is_between(from, "9999-01-01", now, at),
+            Some(at.as_second() > 253_000_000_000),
+            "{from:?}"
+        );
         assert_eq!(strangers::is_between("2h", from, now, at), Some(false), "{from:?}");
     }
 }

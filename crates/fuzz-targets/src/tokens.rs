@@ -134,12 +134,38 @@ fn header(text: &str, keys: &KeySet) {
 }
 
 const NAMES: [&str; 16] = [
-    "iss", "aud", "azp", "sub", "email", "email_verified", "exp", "iat", "nbf", "auth_time", "nonce", "at_hash", "typ",
-    "events", "groups", "_claim_names",
+    "iss",
+    "aud",
+    "azp",
+    "sub",
+    "email",
+    "email_verified",
+    "exp",
+    "iat",
+    "nbf",
+    "auth_time",
+    "nonce",
+    "at_hash",
+    "typ",
+    "events",
+    "groups",
+    "_claim_names",
 ];
 
-const VALUES: [&str; 12] =
-    ["client", "other", ISSUER, "https://idp.example.com/", "alice@example.com", "", "n", "a/b", "\u{200b}x", "Bearer", "true", "x"];
+const VALUES: [&str; 12] = [
+    "client",
+    "other",
+    ISSUER,
+    "https://idp.example.com/",
+    "alice@example.com",
+    "",
+    "n",
+    "a/b",
+    "\u{200b}x",
+    "Bearer",
+    "true",
+    "x",
+];
 
 fn value(input: &mut Unstructured<'_>, depth: u32) -> arbitrary::Result<Option<Value>> {
     Ok(Some(match input.int_in_range(0..=9)? {
@@ -185,7 +211,9 @@ fn judge(token: &str, raw_claims: &[u8], keys: &KeySet) {
     let said = claims.get("groups");
     assert_eq!(identity.groups_were_said(), said.is_some());
     for group in identity.groups() {
-        assert!(said.is_some_and(|said| said == group || said.as_array().is_some_and(|all| all.contains(&json!(group)))));
+        assert!(
+            said.is_some_and(|said| said == group || said.as_array().is_some_and(|all| all.contains(&json!(group))))
+        );
     }
     // Userinfo of somebody else changes nothing.
     let other = Claims::parse(br#"{"sub":"00u2","groups":["admins"]}"#).expect("claims");

@@ -178,8 +178,14 @@ fn store(dir: &Path, blobs: &[Vec<u8>]) {
 
 /// Searches and exports: nothing printed can command a terminal or a spreadsheet, and lines stay lines.
 fn show(dir: &Path, records: usize) {
-    for words in [&["search"][..], &["search", "--wide"], &["search", "--json"], &["search", "--csv"], &["export"], &["export", "--format", "csv"]]
-    {
+    for words in [
+        &["search"][..],
+        &["search", "--wide"],
+        &["search", "--json"],
+        &["search", "--csv"],
+        &["export"],
+        &["export", "--format", "csv"],
+    ] {
         let line = [&["x"], words].concat().into_iter().map(OsString::from);
         let Ok(line) = Line::try_parse_from(line) else { continue };
         let mut out = Vec::new();

@@ -240,16 +240,16 @@ impl Runs<'_> {
 fn pipelines(times: u64) {
     let server = Postgres::start(None);
     let kinds = [
-        (Kind::default(), 150),
-        (Kind { spice: Spice { hidden: true, ..Spice::default() }, ..Kind::default() }, 60),
-        (Kind { spice: Spice { early_sync: true, ..Spice::default() }, ..Kind::default() }, 60),
-        (Kind { trouble: Trouble { refuses: true, ..Trouble::default() }, ..Kind::default() }, 100),
+        (Kind::default(), 120),
+        (Kind { spice: Spice { hidden: true, ..Spice::default() }, ..Kind::default() }, 50),
+        (Kind { spice: Spice { early_sync: true, ..Spice::default() }, ..Kind::default() }, 50),
+        (Kind { trouble: Trouble { refuses: true, ..Trouble::default() }, ..Kind::default() }, 80),
         (
             Kind {
                 spice: Spice { early_sync: true, slow: true, ..Spice::default() },
                 trouble: Trouble { cancels: true, ..Trouble::default() },
             },
-            60,
+            50,
         ),
     ];
     let witness = Witness::of(&server);

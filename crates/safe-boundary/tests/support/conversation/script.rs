@@ -314,8 +314,32 @@ impl Script {
         }
     }
 
+    /// A portal that is run on and on, a row or two at a time, with other things between.
+    fn limited(&mut self) {
+        if self.dice.one_in(2) {
+            self.query("begin");
+        }
+        self.frame(b'C', b"Ss4\0", "C S \"s4\"");
+        self.frame(b'C', b"Pp4\0", "C P \"p4\"");
+        let text = format!("select '{}' from generate_series(1, 3)", self.mark());
+        self.parse("s4", &text);
+        self.bind("p4", "s4");
+        for _ in 0..=self.dice.below(4) {
+            let limit = [1, 2, 2, 0][self.dice.below(4)];
+            self.execute("p4", limit);
+            match self.dice.below(6) {
+                0 => self.frame(b'H', &[], "Flush"),
+                1 => self.frame(b'S', &[], "Sync"),
+                2 => self.extended(),
+                _ => {}
+            }
+        }
+        self.frame(b'S', &[], "Sync");
+    }
+
     fn unit(&mut self) {
-        match self.dice.below(14) {
+        match self.dice.below(15) {
+            14 => self.limited(),
             12 | 13 => self.quarrel(),
             0 => {
                 // Only here: out of a portal that was made under the savepoint, ROLLBACK TO brings PostgreSQL 15 down.

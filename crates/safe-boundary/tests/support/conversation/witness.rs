@@ -43,7 +43,9 @@ impl Witness {
         let said = entries.iter().filter(|entry| entry.pid == pid).filter_map(|entry| {
             let call = entry.text.strip_prefix("fastpath function call: ").filter(|_| entry.severity == "LOG");
             match call {
-                Some(call) => call.rsplit_once("(OID ").map(|(_, oid)| format!("function {}", oid.trim_end_matches(')'))),
+                Some(call) => {
+                    call.rsplit_once("(OID ").map(|(_, oid)| format!("function {}", oid.trim_end_matches(')')))
+                }
                 None => server_log::statement(entry).map(|(text, _)| text.to_owned()),
             }
         });
@@ -102,5 +104,38 @@ pub(crate) fn agree(logged: &[String], records: &[(&Value, Vec<Vec<Value>>)]) ->
     match read.last() {
         Some(true) => Ok(()),
         _ => Err(format!("the server logged statements that have no record, among {logged:?}")),
+    }
+}
+
+#[test]
+fn the_log_is_all_of_what_ran_in_its_order() {
+    let record = |protocol: &str, text: &str, result: &str| {
+        let record = serde_json::json!({ "statement": { "protocol": protocol, "text": text } });
+        (record, vec![vec![serde_json::json!({ "result": result, "tag": "X" })]])
+    };
+    let records = [
+        record("parse", "A", "ok"),
+        record("simple", "begin", "error"),
+        record("simple", "begin", "ok"),
+        record("execute", "A", "suspended"),
+        record("execute", "A", "skipped"),
+        record("execute", "B", "error"),
+    ];
+    let records: Vec<(&Value, Vec<Vec<Value>>)> =
+        records.iter().map(|(record, outcomes)| (record, outcomes.clone())).collect();
+    for (log, expected) in [
+        (&["begin", "A"][..], true),
+        (&["begin", "A", "B"], true),
+        (&["begin", "begin", "A"], true),
+        (&["A"], false),
+        (&["begin"], false),
+        (&["begin", "B"], false),
+        (&["A", "begin"], false),
+        (&["begin", "A", "A"], false),
+        (&["begin", "A", "C"], false),
+        (&["begin", "A", "B", "B"], false),
+    ] {
+        let log: Vec<String> = log.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(agree(&log, &records).is_ok(), expected, "{log:?}");
     }
 }
