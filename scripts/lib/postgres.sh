@@ -1,7 +1,9 @@
 # A PostgreSQL of our own in a folder: TLS, SCRAM, two roles, a small `payments` database.
 
+# The programs: those in SB_POSTGRES_BIN, else Debian's newest, else those in the path.
 postgres_bin() {
   local newest
+  [ -z "${SB_POSTGRES_BIN-}" ] || { printf '%s\n' "$SB_POSTGRES_BIN"; return; }
   newest=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
   if [ -n "$newest" ]; then printf '%s\n' "$newest"; else dirname "$(command -v postgres)"; fi
 }

@@ -180,18 +180,21 @@ impl Run {
         let sent = self.server.sent();
         tell("    answers", &sent);
         self.down.extend(sent);
-        while let Some((tag, header)) = frame::backend_header(&self.down).expect("the model speaks the protocol") {
+        let mut rest = self.down.as_slice();
+        while let Some((tag, header)) = frame::backend_header(rest).expect("the model speaks the protocol") {
             let end = self.at + header.frame_bytes() as u64;
             if let Some(needed) = Conversation::reads(tag, header.body_bytes) {
-                let body = &self.down[HEADER_BYTES..HEADER_BYTES + needed];
+                let body = &rest[HEADER_BYTES..HEADER_BYTES + needed];
                 match self.conversation.answer(tag, body, end).expect("the model keeps its order") {
                     Reaction::Pass => {}
                     Reaction::Refusal(why) => refusal::notice(why).encode(&mut Vec::new()),
                 }
             }
             self.at = end;
-            self.down.drain(..header.frame_bytes());
+            rest = &rest[header.frame_bytes()..];
         }
+        assert!(rest.is_empty(), "the model sends whole messages");
+        self.down.clear();
         let outcomes = self.conversation.outcomes(Timestamp::UNIX_EPOCH);
         self.keep(&outcomes);
     }

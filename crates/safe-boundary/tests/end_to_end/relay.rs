@@ -187,3 +187,19 @@ fn a_drain_tells_the_client() {
     assert_eq!(error[&'C'], "57P01", "{error:?}");
     stage.verify_trail();
 }
+
+#[test]
+fn psql_cancels_a_statement() {
+    let stage = Stage::start();
+    let sleep = "do $$ begin raise notice 'begun'; perform pg_sleep(60); end $$";
+    let psql = stage.psql(ALICE).argument("-c").argument(sleep).start();
+    psql.answer();
+    psql.err.wait_for(|line| line.contains("begun").then_some(()));
+    psql.process.signal("INT");
+    let spoken = psql.finish();
+    assert!(spoken.err.contains("ERROR:  57014: canceling statement due to user request"), "{spoken:?}");
+    let cancel = stage.wait_for_record(|record| record.kind() == "cancel");
+    let session = cancel.0["cancels"].as_str().expect("the session that was meant");
+    let hers = stage.wait_for_record(|record| record.session() == session && !record.login().is_empty());
+    assert_eq!(hers.login(), ALICE);
+}

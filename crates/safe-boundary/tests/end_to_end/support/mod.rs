@@ -5,17 +5,18 @@
 
 use std::path::{Path, PathBuf};
 
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod idp;
 pub(crate) mod postgres;
 pub(crate) mod process;
-pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod psql;
 pub(crate) mod server_log;
 pub(crate) mod trail;
 pub(crate) mod wire;
 
+use disk::BadDisk;
 use idp::Idp;
 use postgres::Postgres;
 use proxy::{Proxy, Settings};
@@ -37,20 +38,24 @@ impl Stage {
         Self::with(&Settings::default())
     }
 
-    /// A stage whose proxy lets these programs show prompts.
-    pub(crate) fn prompting(programs: &[&str]) -> Self {
-        Self::with(&Settings {
-            prompting_programs: programs.iter().map(ToString::to_string).collect(),
-            ..Settings::default()
-        })
-    }
-
     pub(crate) fn with(settings: &Settings) -> Self {
-        let folder = postgres::unpack_template();
-        let postgres = Postgres::start(folder.path(), settings.log_statements);
+        let folder = postgres::unpack_template(&settings.postgres);
+        let postgres = Postgres::start(folder.path(), &settings.postgres, settings.log_statements);
         let idp = Idp::start();
         let proxy = Proxy::start(folder.path(), &proxy::config(&postgres, &idp, settings));
         Self { proxy, idp, postgres, folder }
+    }
+
+    /// A stage whose proxy keeps its trail on a disk that fails as the test says.
+    pub(crate) fn on_a_bad_disk(settings: &Settings, is_shadowed: bool) -> (Self, BadDisk) {
+        let folder = postgres::unpack_template(&settings.postgres);
+        let postgres = Postgres::start(folder.path(), &settings.postgres, settings.log_statements);
+        let idp = Idp::start();
+        let disk = BadDisk::below(folder.path(), is_shadowed);
+        let config = proxy::config(&postgres, &idp, settings);
+        let proxy = Proxy::start_in(folder.path(), &config, disk.wrapper());
+        let proxy = proxy.unwrap_or_else(|ended| panic!("{ended:?}"));
+        (Self { proxy, idp, postgres, folder }, disk)
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -71,4 +76,18 @@ impl Stage {
 /// The checkout.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Copies what is in a folder into another that is there.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -20,6 +20,44 @@ const TEMPLATE_SOURCES: [&str; 4] =
 /// The certificates in it live for thirty days.
 const TEMPLATE_AGE_MAX: Duration = Duration::from_secs(20 * 24 * 3600);
 
+/// What the server logs besides statements: sessions, and every parameter whole, of what fails too.
+const LOGGED: [&str; 4] = [
+    "log_connections=on",
+    "log_disconnections=on",
+    "log_parameter_max_length=-1",
+    "log_parameter_max_length_on_error=-1",
+];
+
+/// Where the programs of one PostgreSQL lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Programs(PathBuf);
+
+/// The role that may do everything; its password stands in `postgres.password`.
+pub(crate) const KEEPER: &str = "postgres";
+
+impl Programs {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Those in `folder`: `postgres`, `initdb`.
+    pub(crate) fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self(folder.into())
+    }
+
+    /// The newest that Debian's packages brought.
+    pub(crate) fn newest() -> Self {
+        let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: run ./test once");
+        let newest = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).max();
+        Self(format!("/usr/lib/postgresql/{}/bin", newest.expect("a version")).into())
+    }
+
+    /// A file name of its own for what is made with these.
+    fn label(&self) -> String {
+        self.0.to_string_lossy().chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).collect()
+    }
+}
+
 /// A running server.
 pub(crate) struct Postgres {
     process: Process,
@@ -29,12 +67,12 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     /// Starts the server in `folder`; `log_statements` as `log_statement` wants it: `all` or `none`.
-    pub(crate) fn start(folder: &Path, log_statements: &str) -> Self {
+    pub(crate) fn start(folder: &Path, programs: &Programs, log_statements: &str) -> Self {
         // A port that is free now may be taken in a moment by another test: then the next one.
-        (0..5).find_map(|_| Self::start_on(free_port(), folder, log_statements)).expect("PostgreSQL starts")
+        (0..5).find_map(|_| Self::start_on(free_port(), folder, programs, log_statements)).expect("PostgreSQL starts")
     }
 
-    fn start_on(port: u16, folder: &Path, log_statements: &str) -> Option<Self> {
+    fn start_on(port: u16, folder: &Path, programs: &Programs, log_statements: &str) -> Option<Self> {
         let data = folder.join("data");
         let owner = fs::metadata(&data).unwrap();
         let mut command = Command::new("setpriv");
@@ -43,14 +81,17 @@ impl Postgres {
             let (uid, gid) = (owner.uid().to_string(), owner.gid().to_string());
             command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups"]);
         }
-        command.arg(bin().join("postgres")).arg("-D").arg(&data).args(["-p", &port.to_string()]);
+        command.arg(programs.0.join("postgres")).arg("-D").arg(&data).args(["-p", &port.to_string()]);
         let prefix = format!("log_line_prefix={}", server_log::PREFIX);
         let statements = format!("log_statement={log_statements}");
-        for setting in [&prefix, &statements, "log_connections=on", "log_disconnections=on"] {
+        for setting in [&prefix, &statements].into_iter().map(String::as_str).chain(LOGGED) {
             command.args(["-c", setting]);
         }
-        let mut process = Process::start(command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped()));
-        let log = Lines::of(process.child().stderr.take().unwrap());
+        // A file: of what several sessions write to one pipe, long entries would be torn.
+        let path = folder.join(format!("postgres-{port}.log"));
+        let file = File::options().create(true).append(true).open(&path).unwrap();
+        let process = Process::start(command.current_dir("/").stdout(Stdio::null()).stderr(file));
+        let log = followed(&path, process.id());
         log.find(|line| line.contains("database system is ready to accept connections").then_some(()))?;
         Some(Self { process, log, port })
     }
@@ -60,29 +101,46 @@ impl Postgres {
         self.log.all().iter().filter(|line| line.contains("LOG:  connection authorized: ")).count()
     }
 
+    /// Waits until every session that was let in is over, and gives all that it has logged so far.
+    pub(crate) fn log_when_idle(&self) -> Vec<Entry> {
+        self.log.wait_until(|lines| {
+            let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+            count("LOG:  connection authorized: ") == count("LOG:  disconnection: ")
+        });
+        server_log::entries(&self.log.all())
+    }
+
+    /// The lines that it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.all()
+    }
+
     /// Stops the server and gives all that it has logged.
     pub(crate) fn stop(&mut self) -> Vec<Entry> {
         self.process.signal("INT");
-        let lines = self.log.to_end();
         self.process.wait();
-        server_log::entries(&lines)
+        server_log::entries(&self.log.to_end())
     }
+}
+
+/// The lines of a file that the process `writer` writes; they end with it.
+fn followed(path: &Path, writer: u32) -> Lines {
+    let mut tail = Command::new("tail");
+    tail.args(["--follow", "--bytes=+1", "--sleep-interval=0.1"]).arg(format!("--pid={writer}")).arg(path);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = Lines::of(tail.stdout.take().unwrap());
+    std::thread::spawn(move || tail.wait());
+    lines
 }
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn bin() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: run ./test once");
-    let newest = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).max();
-    PathBuf::from(format!("/usr/lib/postgresql/{}/bin", newest.expect("a version")))
-}
-
 /// A folder with authority, certificates, passwords and a PostgreSQL that is ready to start.
-pub(crate) fn unpack_template() -> tempfile::TempDir {
+pub(crate) fn unpack_template(programs: &Programs) -> tempfile::TempDir {
     let folder = folder();
-    let template = template();
+    let template = template(programs);
     let unpacked = Command::new("tar").arg("-xf").arg(template).arg("-C").arg(folder.path()).status().unwrap();
     assert!(unpacked.success(), "the template could not be unpacked");
     // The server's person must be able to reach her folder; nobody can list ours.
@@ -94,19 +152,20 @@ fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("safe-boundary-").tempdir().unwrap()
 }
 
-fn template() -> PathBuf {
+fn template(programs: &Programs) -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let template = tmp.join("stage.tar");
-    let lock = File::create(tmp.join("stage.lock")).unwrap();
+    let template = tmp.join(format!("stage{}.tar", programs.label()));
+    let lock = File::create(template.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     if is_fresh(&template) {
         return template;
     }
     let folder = folder();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
-    let made = Command::new(root().join("scripts/prepare-stage")).arg(folder.path()).status().unwrap();
+    let mut prepare = Command::new(root().join("scripts/prepare-stage"));
+    let made = prepare.arg(folder.path()).env("SB_POSTGRES_BIN", &programs.0).status().unwrap();
     assert!(made.success(), "scripts/prepare-stage failed");
-    let unfinished = tmp.join("stage.tar.new");
+    let unfinished = template.with_extension("new");
     let packed =
         Command::new("tar").arg("-cf").arg(&unfinished).arg("-C").arg(folder.path()).arg(".").status().unwrap();
     assert!(packed.success(), "the template could not be packed");

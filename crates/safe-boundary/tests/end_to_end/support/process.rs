@@ -96,8 +96,12 @@ impl Lines {
 
     /// What `find` makes of the first line it knows, as soon as there is one; none when the stream ends before.
     pub(crate) fn find<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.find_within(PATIENCE, find)
+    }
+
+    fn find_within<T>(&self, patience: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (said, changed) = &*self.0;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let mut said = said.lock().unwrap();
         let mut seen = 0;
         loop {
@@ -109,8 +113,24 @@ impl Lines {
                 return None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "nothing of the kind was said in a minute, at last:\n{}", last_of(&said.lines));
+            assert!(
+                !left.is_zero(),
+                "nothing of the kind was said in {patience:?}, at last:\n{}",
+                last_of(&said.lines)
+            );
             said = changed.wait_timeout(said, left).unwrap().0;
+        }
+    }
+
+    /// Waits until all lines so far are what `is_enough` wants; gives up after a minute in which no line comes.
+    pub(crate) fn wait_until(&self, is_enough: impl Fn(&[String]) -> bool) {
+        let (said, changed) = &*self.0;
+        let mut said = said.lock().unwrap();
+        while !is_enough(&said.lines) {
+            assert!(!said.ended, "the stream ended, with:\n{}", last_of(&said.lines));
+            let (next, waited) = changed.wait_timeout(said, PATIENCE).unwrap();
+            assert!(!waited.timed_out(), "nothing more was said, at last:\n{}", last_of(&next.lines));
+            said = next;
         }
     }
 
@@ -122,7 +142,12 @@ impl Lines {
 
     /// All lines until the stream ends.
     pub(crate) fn to_end(&self) -> Vec<String> {
-        self.find(|_| None::<()>);
+        self.to_end_within(PATIENCE)
+    }
+
+    /// As [`Lines::to_end`], of what may take its time.
+    pub(crate) fn to_end_within(&self, patience: Duration) -> Vec<String> {
+        self.find_within(patience, |_| None::<()>);
         self.all()
     }
 

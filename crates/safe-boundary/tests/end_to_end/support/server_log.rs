@@ -4,13 +4,15 @@
 //! Deliberately not here: comparing it with anything.
 
 /// Marks the start of an entry; a client's text cannot forge it, for the server indents every further line of a text.
-pub(crate) const PREFIX: &str = "\u{1e}%p|";
+pub(crate) const PREFIX: &str = "\u{1e}%p|%e|";
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The server process, which is the session.
     pub(crate) pid: u32,
+    /// `00000` where nothing is wrong.
+    pub(crate) sqlstate: String,
     /// `LOG`, `ERROR`, `STATEMENT`, `DETAIL`, …
     pub(crate) severity: String,
     pub(crate) text: String,
@@ -34,8 +36,10 @@ pub(crate) fn entries(lines: &[String]) -> Vec<Entry> {
 
 fn entry(line: &str) -> Option<Entry> {
     let (pid, rest) = line.split_once('|')?;
+    let (sqlstate, rest) = rest.split_once('|')?;
     let (severity, text) = rest.split_once(":  ")?;
-    Some(Entry { pid: pid.parse().ok()?, severity: severity.to_owned(), text: text.to_owned() })
+    let [sqlstate, severity, text] = [sqlstate, severity, text].map(str::to_owned);
+    Some(Entry { pid: pid.parse().ok()?, sqlstate, severity, text })
 }
 
 /// The text of a statement that the server was about to run, and whether it came by the extended protocol.
@@ -55,10 +59,10 @@ pub(crate) fn statement(entry: &Entry) -> Option<(&str, bool)> {
 fn a_text_of_several_lines_is_one_entry() {
     let lines = [
         "starting",
-        "\u{1e}7|LOG:  statement: select 1,",
+        "\u{1e}7|00000|LOG:  statement: select 1,",
         "\t\t2",
-        "\u{1e}8|ERROR:  no",
-        "\u{1e}8|LOG:  execute a/b: select 3",
+        "\u{1e}8|22012|ERROR:  no",
+        "\u{1e}8|00000|LOG:  execute a/b: select 3",
     ];
     let entries = entries(&lines.map(str::to_owned));
     let statements: Vec<_> = entries.iter().filter_map(|entry| Some((entry.pid, statement(entry)?))).collect();
