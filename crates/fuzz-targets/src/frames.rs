@@ -79,39 +79,9 @@ fn read_frontend(tag: FrontendTag, body: &[u8]) {
                 return same(tag.byte(), &[&body[..limit], &[0; 4]].concat(), &out);
             }
         }
-        FrontendTag::Bind => {
-            let Ok(bind) = Bind::parse(body) else { return };
-            assert_eq!(bind.params.iter().count(), bind.params.len());
-            let values: usize = bind.params.iter().map(|value| 4 + value.map_or(0, <[u8]>::len)).sum();
-            let fixed = bind.portal.len() + bind.statement.len() + 2 + 6;
-            let codes = 2 * (bind.formats.len() + bind.result_formats.len());
-            assert_eq!(fixed + codes + values, body.len());
-            assert!(
-                (0..bind.params.len())
-                    .all(|index| bind.formats.len() > 1 || bind.format_of(index) == bind.format_of(0))
-            );
-            return;
-        }
-        FrontendTag::FunctionCall => {
-            let Ok(call) = FunctionCall::parse(body) else { return };
-            let values: usize = call.args.iter().map(|value| 4 + value.map_or(0, <[u8]>::len)).sum();
-            assert_eq!(4 + 2 + 2 * call.formats.len() + 2 + values + 2, body.len());
-            return;
-        }
-        FrontendTag::Describe | FrontendTag::Close => {
-            let target = |tag| match tag {
-                FrontendTag::Close => Close::parse(body).ok().map(|close| close.target),
-                _ => Describe::parse(body).ok().map(|describe| describe.target),
-            };
-            assert_eq!(target(FrontendTag::Close), target(FrontendTag::Describe));
-            let (kind, name) = match target(tag) {
-                Some(Target::Statement(name)) => (b'S', name),
-                Some(Target::Portal(name)) => (b'P', name),
-                None => return,
-            };
-            assert_eq!([&[kind], name, &[0]].concat(), body);
-            return;
-        }
+        FrontendTag::Bind => return read_bind(body),
+        FrontendTag::FunctionCall => return read_call(body),
+        FrontendTag::Describe | FrontendTag::Close => return read_target(tag, body),
         FrontendTag::CopyFail => {
             let Ok(fail) = CopyFail::parse(body) else { return };
             frontend::encode::copy_fail(&mut out, fail.reason).unwrap();
@@ -137,6 +107,39 @@ fn read_frontend(tag: FrontendTag, body: &[u8]) {
     same(tag.byte(), body, &out);
 }
 
+/// The parts of a Bind are all of it.
+fn read_bind(body: &[u8]) {
+    let Ok(bind) = Bind::parse(body) else { return };
+    assert_eq!(bind.params.iter().count(), bind.params.len());
+    let values: usize = bind.params.iter().map(|value| 4 + value.map_or(0, <[u8]>::len)).sum();
+    let fixed = bind.portal.len() + bind.statement.len() + 2 + 6;
+    let codes = 2 * (bind.formats.len() + bind.result_formats.len());
+    assert_eq!(fixed + codes + values, body.len());
+    assert!((0..bind.params.len()).all(|index| bind.formats.len() > 1 || bind.format_of(index) == bind.format_of(0)));
+}
+
+/// The parts of a FunctionCall are all of it.
+fn read_call(body: &[u8]) {
+    let Ok(call) = FunctionCall::parse(body) else { return };
+    let values: usize = call.args.iter().map(|value| 4 + value.map_or(0, <[u8]>::len)).sum();
+    assert_eq!(4 + 2 + 2 * call.formats.len() + 2 + values + 2, body.len());
+}
+
+/// A Describe and a Close are read alike.
+fn read_target(tag: FrontendTag, body: &[u8]) {
+    let target = |tag| match tag {
+        FrontendTag::Close => Close::parse(body).ok().map(|close| close.target),
+        _ => Describe::parse(body).ok().map(|describe| describe.target),
+    };
+    assert_eq!(target(FrontendTag::Close), target(FrontendTag::Describe));
+    let (kind, name) = match target(tag) {
+        Some(Target::Statement(name)) => (b'S', name),
+        Some(Target::Portal(name)) => (b'P', name),
+        None => return,
+    };
+    assert_eq!([&[kind], name, &[0]].concat(), body);
+}
+
 /// Any bytes from a server.
 pub fn frame_backend(raw: &[u8]) {
     cut(raw);
@@ -153,23 +156,7 @@ pub fn frame_backend(raw: &[u8]) {
 fn read_backend(tag: BackendTag, body: &[u8]) {
     let mut out = Vec::new();
     match tag {
-        BackendTag::Authentication => {
-            let Ok(request) = Authentication::parse(body) else { return };
-            match request {
-                Authentication::Ok => backend::encode::authentication_ok(&mut out),
-                Authentication::Sasl(names) => {
-                    let names: Vec<&[u8]> = names.iter().collect();
-                    backend::encode::authentication_sasl(&mut out, &names).unwrap();
-                }
-                Authentication::SaslContinue(text) => {
-                    backend::encode::authentication_sasl_continue(&mut out, text).unwrap();
-                }
-                Authentication::SaslFinal(text) => {
-                    backend::encode::authentication_sasl_final(&mut out, text).unwrap();
-                }
-                _ => return,
-            }
-        }
+        BackendTag::Authentication => return read_request(body),
         BackendTag::NegotiateProtocolVersion => {
             let Ok(negotiate) = NegotiateProtocolVersion::parse(body) else { return };
             let names: Vec<&[u8]> = negotiate.unsupported.iter().collect();
@@ -227,6 +214,24 @@ fn read_backend(tag: BackendTag, body: &[u8]) {
         | BackendTag::FunctionCallResponse => return,
     }
     same(tag.byte(), body, &out);
+}
+
+/// What the server wants of one who logs in.
+fn read_request(body: &[u8]) {
+    let mut out = Vec::new();
+    match Authentication::parse(body) {
+        Ok(Authentication::Ok) => backend::encode::authentication_ok(&mut out),
+        Ok(Authentication::Sasl(names)) => {
+            let names: Vec<&[u8]> = names.iter().collect();
+            backend::encode::authentication_sasl(&mut out, &names).unwrap();
+        }
+        Ok(Authentication::SaslContinue(text)) => {
+            backend::encode::authentication_sasl_continue(&mut out, text).unwrap();
+        }
+        Ok(Authentication::SaslFinal(text)) => backend::encode::authentication_sasl_final(&mut out, text).unwrap(),
+        _ => return,
+    }
+    same(BackendTag::Authentication.byte(), body, &out);
 }
 
 /// The fields of an error or notice; and what we would say of it, read again.

@@ -3,6 +3,8 @@
 //! Promises: one message after the other, answers kept back until a Flush, a Sync or an error, as `postgres.c` does.
 //! Deliberately not here: SQL; the texts of `client` are known by their first words, and chance decides what fails.
 
+mod effects;
+
 use std::collections::HashMap;
 
 use pgproto::backend::{TransactionStatus, encode};
@@ -10,6 +12,8 @@ use pgproto::frame;
 use pgproto::frontend::{Bind, Close, Describe, Execute, Parse, Query, Target};
 use pgproto::notice::{Notice, Severity};
 use pgproto::sqlstate::SqlState;
+
+use effects::ends_transaction;
 
 /// What became of one statement that went up.
 #[derive(Debug)]
@@ -165,19 +169,6 @@ impl Server {
         if extended {
             self.mode = Mode::Skips;
         }
-    }
-
-    fn abort(&mut self) {
-        self.portals.retain(|_, portal| portal.hold && !portal.is_new);
-        if self.status == TransactionStatus::InTransaction {
-            self.status = TransactionStatus::Failed;
-        }
-    }
-
-    /// The end of a transaction outside of a block.
-    fn commit(&mut self) {
-        self.portals.retain(|_, portal| portal.hold);
-        self.portals.values_mut().for_each(|portal| portal.is_new = false);
     }
 
     fn truth(&mut self, protocol: &'static str, text: Option<&str>, results: Vec<&'static str>) {
@@ -401,66 +392,6 @@ impl Server {
         }
         self.ready();
     }
-
-    /// One statement; `portal`: the one that runs it, which it cannot close; none in a Query.
-    fn run(&mut self, text: &str, portal: Option<&[u8]>, fails: bool, alone: bool) -> Ran {
-        let in_query = portal.is_none();
-        // What SQL makes is known by the whole text that it stood in.
-        let whole = match self.truths.last() {
-            Some(Truth { protocol: "simple", text: Some(whole), results }) if in_query => {
-                debug_assert!(!results.contains(&"error"));
-                whole.clone()
-            }
-            _ => text.to_owned(),
-        };
-        let mut words = text.split(' ');
-        let (verb, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        if fails || (self.status == TransactionStatus::Failed && !ends_transaction(text)) {
-            return Err(());
-        }
-        let named = name.as_bytes().to_vec();
-        match (verb, name) {
-            ("begin", _) => self.status = TransactionStatus::InTransaction,
-            ("commit" | "rollback", _) => {
-                let commits = verb == "commit" && self.status != TransactionStatus::Failed;
-                self.status = TransactionStatus::Idle;
-                if commits {
-                    self.commit();
-                } else {
-                    self.portals.retain(|_, portal| portal.hold && !portal.is_new);
-                }
-            }
-            ("prepare", _) if self.statements.contains_key(&named) => return Err(()),
-            ("prepare", _) => drop(self.statements.insert(named, whole)),
-            ("deallocate", "all") => self.statements.clear(),
-            ("deallocate", _) => drop(self.statements.remove(&named).ok_or(())?),
-            ("discard", _) => {
-                if self.status != TransactionStatus::Idle || !alone {
-                    return Err(());
-                }
-                self.statements.clear();
-                self.portals.retain(|name, _| Some(name.as_slice()) == portal);
-            }
-            ("declare", _) => {
-                let hold = text.contains("with hold");
-                let in_block = self.status == TransactionStatus::InTransaction;
-                if self.portals.contains_key(&named) || (!hold && !in_block) {
-                    return Err(());
-                }
-                let cursor = Portal { text: whole, is_done: true, is_cursor: true, hold, is_new: true };
-                self.portals.insert(named, cursor);
-            }
-            ("close", "all") => self.portals.retain(|name, _| Some(name.as_slice()) == portal),
-            ("close", _) if Some(named.as_slice()) == portal => return Err(()),
-            ("close", _) => drop(self.portals.remove(&named).ok_or(())?),
-            _ => {}
-        }
-        Ok(b"DONE")
-    }
-}
-
-fn ends_transaction(text: &str) -> bool {
-    text.starts_with("commit") || text.starts_with("rollback")
 }
 
 /// Whether the proxy put it in the place of something that it refused.
