@@ -14,5 +14,6 @@ pub mod idp;
 pub mod metrics;
 pub mod proxy;
 pub mod serve;
+pub mod strangers;
 pub mod trail;
 pub mod version;

@@ -121,7 +121,7 @@ impl IdpClient {
         if reply.status != 200 {
             return Err(self.refusal(Endpoint::DeviceAuthorization, reply.status, &answer));
         }
-        let (prompt, device_code, polling) = self.read_code(&mut answer)?;
+        let (prompt, device_code, polling) = read_code(&mut answer, self.http().reach(), config.login_timeout)?;
         let begun = Instant::now();
         let client = self.clone();
         Ok(DeviceLogin { client, metadata, authentication, prompt, device_code, code_verifier, polling, begun })
@@ -169,34 +169,6 @@ impl IdpClient {
             None if is_busy(status) => Error::Busy { endpoint, status },
             None => Error::Status { endpoint, status },
         }
-    }
-
-    fn read_code(&self, answer: &mut Claims) -> Result<(Prompt, Secret<String>, Polling), Error> {
-        let endpoint = Endpoint::DeviceAuthorization;
-        let malformed = |source| Error::Malformed { endpoint, source };
-        let unusable = |member| Error::Unusable { endpoint, member };
-        let reach = self.http().reach();
-        let mut take = |name: &str| answer.take_text(name).map_err(malformed);
-        let device_code = take("device_code")?.map(Secret::new).ok_or(unusable("device_code"))?;
-        if !is_printable(device_code.reveal(), DEVICE_CODE_BYTES_MAX) {
-            return Err(unusable("device_code"));
-        }
-        let user_code = take("user_code")?.ok_or(unusable("user_code"))?;
-        if !is_printable(&user_code, USER_CODE_BYTES_MAX) {
-            return Err(unusable("user_code"));
-        }
-        // Google's name for it is older than the RFC.
-        let address = take("verification_uri")?.or(take("verification_url")?).ok_or(unusable("verification_uri"))?;
-        if !is_page(&address, reach) {
-            return Err(unusable("verification_uri"));
-        }
-        let complete = take("verification_uri_complete")?.filter(|address| is_page(address, reach));
-        let seconds = |name: &str| answer.find(name).and_then(whole_seconds);
-        let life = seconds("expires_in").filter(|life| !life.is_zero()).ok_or(unusable("expires_in"))?;
-        let polling = Polling::new(seconds("interval"), life.min(CODE_LIFE_MAX), self.config().login_timeout);
-        let expires_in = polling.deadline();
-        let prompt = Prompt { verification_uri: address, verification_uri_complete: complete, user_code, expires_in };
-        Ok((prompt, device_code, polling))
     }
 }
 
@@ -276,6 +248,38 @@ impl DeviceLogin {
     }
 }
 
+/// Reads what a person must be shown, what stands for her sign-in, and how often to ask for it.
+pub(crate) fn read_code(
+    answer: &mut Claims,
+    reach: Reach,
+    login_timeout: Duration,
+) -> Result<(Prompt, Secret<String>, Polling), Error> {
+    let endpoint = Endpoint::DeviceAuthorization;
+    let malformed = |source| Error::Malformed { endpoint, source };
+    let unusable = |member| Error::Unusable { endpoint, member };
+    let mut take = |name: &str| answer.take_text(name).map_err(malformed);
+    let device_code = take("device_code")?.map(Secret::new).ok_or(unusable("device_code"))?;
+    if !is_printable(device_code.reveal(), DEVICE_CODE_BYTES_MAX) {
+        return Err(unusable("device_code"));
+    }
+    let user_code = take("user_code")?.ok_or(unusable("user_code"))?;
+    if !is_printable(&user_code, USER_CODE_BYTES_MAX) {
+        return Err(unusable("user_code"));
+    }
+    // Google's name for it is older than the RFC.
+    let address = take("verification_uri")?.or(take("verification_url")?).ok_or(unusable("verification_uri"))?;
+    if !is_page(&address, reach) {
+        return Err(unusable("verification_uri"));
+    }
+    let complete = take("verification_uri_complete")?.filter(|address| is_page(address, reach));
+    let seconds = |name: &str| answer.find(name).and_then(whole_seconds);
+    let life = seconds("expires_in").filter(|life| !life.is_zero()).ok_or(unusable("expires_in"))?;
+    let polling = Polling::new(seconds("interval"), life.min(CODE_LIFE_MAX), login_timeout);
+    let expires_in = polling.deadline();
+    let prompt = Prompt { verification_uri: address, verification_uri_complete: complete, user_code, expires_in };
+    Ok((prompt, device_code, polling))
+}
+
 fn silent(error: &Error, retry_after: Option<Duration>) -> Asked {
     tracing::debug!(
         error = error as &dyn std::error::Error,
@@ -285,7 +289,7 @@ fn silent(error: &Error, retry_after: Option<Duration>) -> Asked {
 }
 
 /// What an error of the token endpoint means while a person signs in (RFC 8628 §3.5, and who says it otherwise).
-fn meaning(answer: &Claims) -> Option<Answer> {
+pub(crate) fn meaning(answer: &Claims) -> Option<Answer> {
     match (error_code(answer)?, aadsts(answer)) {
         ("authorization_pending", _) => Some(Answer::Pending),
         ("slow_down", _) => Some(Answer::SlowDown),
@@ -300,7 +304,7 @@ fn meaning(answer: &Claims) -> Option<Answer> {
 }
 
 /// The code of an error answer, if it is one of those that may be shown.
-fn error_code(answer: &Claims) -> Option<&str> {
+pub(crate) fn error_code(answer: &Claims) -> Option<&str> {
     let plain =
         |code: &&str| code.len() <= 64 && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'_'));
     answer.find("error").and_then(Value::as_str).filter(plain)

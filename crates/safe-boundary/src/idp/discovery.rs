@@ -103,7 +103,7 @@ impl Metadata {
         if self.device_authorization_endpoint.is_some() { TTL } else { TTL_UNFIT }
     }
 
-    fn parse(raw: &[u8], issuer: &str, preset: Preset, reach: Reach) -> Result<Self, Error> {
+    pub(crate) fn parse(raw: &[u8], issuer: &str, preset: Preset, reach: Reach) -> Result<Self, Error> {
         let malformed = |source| Error::Malformed { endpoint: Endpoint::Discovery, source };
         let document = Claims::parse(raw).map_err(malformed)?;
         let found = document.text("issuer").map_err(malformed)?;

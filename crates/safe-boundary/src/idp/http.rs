@@ -39,7 +39,7 @@ const LOOKUPS_MAX: usize = 4;
 
 /// Which addresses may be called, as the issuer's own address shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reach {
+pub(crate) struct Reach {
     /// The issuer is this machine: plain http to it is fine, and only then.
     loopback: bool,
     /// The issuer is itself a link-local address.
@@ -66,7 +66,7 @@ pub(super) struct Reply {
 
 impl Reach {
     /// What the issuer's address allows.
-    pub(super) fn of_issuer(issuer: &str) -> Result<Self, Error> {
+    pub(crate) fn of_issuer(issuer: &str) -> Result<Self, Error> {
         let refused = || Error::Address { endpoint: Endpoint::Discovery, address: issuer.to_owned() };
         let url = Url::parse(issuer).map_err(|_| refused())?;
         let literal = literal_of(&url);
@@ -91,11 +91,15 @@ impl Reach {
     }
 
     /// Whether people may be sent to this address: https, or plain http where provider and page are on this machine.
+    ///
+    /// It is shown as it came, so it must look like what it is: `https:/x//known.example` leads to the host `x`.
     pub(super) fn is_page(self, address: &str) -> bool {
         Url::parse(address).is_ok_and(|url| {
             let local = self.loopback && is_loopback(&url, literal_of(&url));
             let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && local);
-            scheme_fits && url.has_host() && url.username().is_empty() && url.password().is_none()
+            let rest = address.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case(url.scheme()));
+            let is_whole = rest.is_some_and(|(_, rest)| !rest.starts_with('/'));
+            scheme_fits && is_whole && url.has_host() && url.username().is_empty() && url.password().is_none()
         })
     }
 }
@@ -325,6 +329,24 @@ mod tests {
         check("https://169.254.1.1", "https://169.254.1.1/jwks", true);
         for issuer in ["http://idp.example.com", "ftp://127.0.0.1", "idp.example.com", "https://0.0.0.0", ""] {
             assert!(Reach::of_issuer(issuer).is_err(), "{issuer}");
+        }
+    }
+
+    #[test]
+    fn people_are_sent_to_addresses_that_look_like_what_they_are() {
+        for (address, expected) in [
+            ("https://idp.example.com/device", true),
+            ("HTTPS://idp.example.com/device?c=1", true),
+            ("https://idp.example.com", true),
+            ("http://idp.example.com/device", false),
+            ("https:idp.example.com", false),
+            ("https:/idp.example.com", false),
+            ("https:/evil.example//https://idp.example.com", false),
+            ("https:///idp.example.com", false),
+            ("https://idp.example.com@evil.example/", false),
+            ("javascript://idp.example.com/%0aalert(1)", false),
+        ] {
+            assert_eq!(Reach::of_issuer("https://idp.example.com").unwrap().is_page(address), expected, "{address}");
         }
     }
 

@@ -8,7 +8,7 @@ mod client;
 pub mod device;
 pub mod discovery;
 pub mod error;
-mod http;
+pub(crate) mod http;
 mod keys;
 pub mod presets;
 

@@ -1,7 +1,7 @@
 //! Text of others, made harmless where it is shown.
 //!
 //! Promises: on a terminal it is one line without control, direction or invisible characters; in a CSV cell it is
-//! one cell, and no formula.
+//! one cell, no formula, and nothing that commands the terminal on which the table may be shown.
 //! Deliberately not here: JSON, which escapes by itself.
 
 use std::borrow::Cow;
@@ -42,6 +42,12 @@ pub(super) fn shortened(text: String, chars_max: Option<usize>) -> String {
 /// One CSV cell (RFC 4180 §2). A spreadsheet takes a cell that begins like a formula for one, also behind spaces and
 /// inside quotes; an apostrophe before it makes it text.
 pub(super) fn csv(cell: &str) -> Cow<'_, str> {
+    let commands = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if cell.contains(commands) {
+        let spell = |c: char| if commands(c) { format!("\\u{{{:x}}}", u32::from(c)) } else { c.to_string() };
+        let spelled: String = cell.chars().map(spell).collect();
+        return Cow::Owned(csv(&spelled).into_owned());
+    }
     let begins = cell.trim_start_matches([' ', '\u{feff}']);
     let formula = begins.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '＝', '＋', '－', '＠']);
     if !formula && !cell.contains(['"', ',', '\n', '\r', ';', '\t']) {
@@ -86,5 +92,13 @@ mod tests {
         check("-- comment", "\"'-- comment\"");
         check("@sum", "\"'@sum\"");
         check("\t=1", "\"'\t=1\"");
+    }
+
+    #[test]
+    fn a_table_shown_on_a_terminal_does_not_command_it() {
+        let check = |cell: &str, expected: &str| assert_eq!(csv(cell), expected, "{cell:?}");
+        check("\x1b[31mred", "\\u{1b}[31mred");
+        check("\u{9b}31m\0", "\\u{9b}31m\\u{0}");
+        check("a\x07,\tb", "\"a\\u{7},\tb\"");
     }
 }

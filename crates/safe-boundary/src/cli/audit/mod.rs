@@ -19,7 +19,7 @@ pub mod tail;
 #[cfg(test)]
 mod tests;
 pub mod verify;
-mod when;
+pub(crate) mod when;
 
 /// Read and check the audit trail.
 #[derive(clap::Args, Clone, Debug)]

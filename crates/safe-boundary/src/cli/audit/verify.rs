@@ -61,7 +61,6 @@ pub fn run(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure
 ///
 /// # Errors
 /// As [`run`].
-#[cfg(test)]
 pub(crate) fn run_once(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure> {
     ended(verify(dir, args, 0, out))
 }

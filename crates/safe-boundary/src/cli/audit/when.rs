@@ -42,7 +42,7 @@ pub struct Range {
 
 /// A range as timestamps: the first that is in it, and the first that is not.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
+pub(crate) struct Span {
     from: Option<Timestamp>,
     before: Option<Timestamp>,
 }
@@ -51,7 +51,7 @@ pub(super) struct Span {
 ///
 /// # Errors
 /// What would have been understood.
-pub(super) fn parse(text: &str) -> Result<When, String> {
+pub(crate) fn parse(text: &str) -> Result<When, String> {
     let utc = |civil: DateTime| TimeZone::UTC.to_timestamp(civil).ok();
     let at = |point| When { point, day: false };
     if let Ok(timestamp) = text.parse::<Timestamp>() {
@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str) -> Result<When, String> {
 }
 
 impl Range {
-    pub(super) fn span(&self, now: Timestamp) -> Span {
+    pub(crate) fn span(&self, now: Timestamp) -> Span {
         let begin = |when: When| match when.point {
             Point::At(at) => at,
             Point::Ago(ago) => now.saturating_sub(ago).unwrap_or(Timestamp::MIN),
@@ -88,7 +88,7 @@ impl Range {
 
 impl Span {
     /// Whether a record of this time is in it; one without a time is in every span that is open.
-    pub(super) fn contains(&self, time: Option<Timestamp>) -> bool {
+    pub(crate) fn contains(&self, time: Option<Timestamp>) -> bool {
         match time {
             Some(time) => self.from.is_none_or(|from| time >= from) && self.before.is_none_or(|before| time < before),
             None => self.from.is_none() && self.before.is_none(),

@@ -16,17 +16,17 @@ use super::error::{Error, Violation};
 
 /// What ties this exchange to the connection it runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Binding {
+pub(crate) struct Binding {
     /// What the connection string wants.
-    pub(super) wanted: ChannelBinding,
+    pub(crate) wanted: ChannelBinding,
     /// Whether the connection has TLS.
-    pub(super) tls: bool,
+    pub(crate) tls: bool,
     /// The hash of the server's certificate, where there is one.
-    pub(super) server_end_point: Option<Vec<u8>>,
+    pub(crate) server_end_point: Option<Vec<u8>>,
 }
 
 /// One login, as a state machine.
-pub(super) struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     password: Option<&'a str>,
     binding: Binding,
     state: State,
@@ -47,7 +47,7 @@ enum State {
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Send this and wait.
     Send(Vec<u8>),
     /// Wait.
@@ -57,7 +57,7 @@ pub(super) enum Step {
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) const fn new(password: Option<&'a str>, binding: Binding) -> Self {
+    pub(crate) const fn new(password: Option<&'a str>, binding: Binding) -> Self {
         Self { password, binding, state: State::Begun }
     }
 
@@ -67,7 +67,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Answers one request of the server.
-    pub(super) fn answer(&mut self, request: Authentication<'_>) -> Result<Step, Error> {
+    pub(crate) fn answer(&mut self, request: Authentication<'_>) -> Result<Step, Error> {
         let state = std::mem::replace(&mut self.state, State::Over);
         match (state, request) {
             (State::Begun, Authentication::Sasl(mechanisms)) => self.begin(&mechanisms.iter().collect::<Vec<_>>()),

@@ -17,7 +17,7 @@ use crate::config::SecretSource;
 use crate::proxy::stream::Stream;
 
 mod attempt;
-mod auth;
+pub(crate) mod auth;
 mod binding;
 mod cancel;
 pub mod conninfo;

@@ -5,4 +5,7 @@
 
 pub(crate) mod proxied;
 pub(crate) mod script;
+#[path = "../../end_to_end/support/server_log.rs"]
+mod server_log;
 pub(crate) mod values;
+pub(crate) mod witness;

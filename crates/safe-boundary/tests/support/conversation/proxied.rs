@@ -25,8 +25,13 @@ use super::script::Dice;
 /// How long a pipeline may take before it counts as hanging.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A connection that has said ReadyForQuery. One that ended just now may still count: then it is tried again.
+/// A connection that has said ReadyForQuery.
 pub(crate) fn open(port: u16) -> TcpStream {
+    open_with_key(port).0
+}
+
+/// The same with its process id and its secret. One that ended just now may still count: then it is tried again.
+fn open_with_key(port: u16) -> (TcpStream, (u32, [u8; 4])) {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -36,14 +41,21 @@ pub(crate) fn open(port: u16) -> TcpStream {
         let parameters: [(&[u8], &[u8]); 2] = [(b"user", b"trusted"), (b"database", b"shop")];
         encode::startup(&mut out, ProtocolVersion { major: 3, minor: 0 }, &parameters).unwrap();
         stream.write_all(&out).unwrap();
+        let mut key = None;
         let refusal = loop {
             match message(&mut stream) {
                 (b'E', refusal) => break String::from_utf8_lossy(&refusal).into_owned(),
-                (b'Z', _) => return stream,
+                (b'K', raw) => {
+                    let pid = u32::from_be_bytes(raw[..4].try_into().unwrap());
+                    key = Some((pid, raw[4..].try_into().unwrap()));
+                }
+                (b'Z', _) => return (stream, key.unwrap()),
                 _ => {}
             }
         };
-        assert!(refusal.contains("53300") && Instant::now() < deadline, "{refusal}");
+        // After a crash of its own it starts again at once.
+        let is_short = ["53300", "57P03"].iter().any(|code| refusal.contains(code));
+        assert!(is_short && Instant::now() < deadline, "{refusal}");
     }
 }
 
@@ -95,6 +107,19 @@ pub(crate) struct Result {
     pub(crate) records: Vec<Value>,
     /// How many batches were refused.
     pub(crate) refused: usize,
+    /// How many cancel requests were sent.
+    pub(crate) cancels: usize,
+    /// The server's process.
+    pub(crate) pid: u32,
+}
+
+/// What goes wrong besides the client's own mistakes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Trouble {
+    /// The journal is full now and then.
+    pub(crate) refuses: bool,
+    /// Cancel requests come at any moment.
+    pub(crate) cancels: bool,
 }
 
 /// The upward half, between two steps.
@@ -128,14 +153,16 @@ pub(crate) struct Proxied {
     passing: usize,
     dropping: usize,
     at: u64,
-    refuses: bool,
+    trouble: Trouble,
+    port: u16,
+    secret: [u8; 4],
     out: Result,
 }
 
 impl Proxied {
-    /// A conversation over a new connection; `refuses`: the journal is full now and then.
-    pub(crate) fn new(port: u16, seed: u64, bytes: &[u8], refuses: bool) -> Self {
-        let stream = open(port);
+    /// A conversation over a new connection.
+    pub(crate) fn new(port: u16, seed: u64, bytes: &[u8], trouble: Trouble) -> Self {
+        let (stream, (pid, secret)) = open_with_key(port);
         stream.set_nonblocking(true).unwrap();
         let ink = Ink::new(Arc::from("node"), [1; 6], Timestamp::UNIX_EPOCH);
         Self {
@@ -152,8 +179,10 @@ impl Proxied {
             passing: 0,
             dropping: 0,
             at: 0,
-            refuses,
-            out: Result::default(),
+            trouble,
+            port,
+            secret,
+            out: Result { pid, ..Result::default() },
         }
     }
 
@@ -173,6 +202,9 @@ impl Proxied {
             if self.dice.one_in(3) {
                 moved |= self.step_down(now)?;
             }
+            if self.trouble.cancels && self.dice.one_in(40) && !self.conversation.is_quiet() {
+                self.cancel();
+            }
             let is_over = self.to_come.is_empty() && self.here.is_empty() && matches!(self.upward, Upward::More);
             if is_over && self.conversation.is_quiet() && self.down.is_empty() {
                 let end = self.conversation.end("over", now);
@@ -188,6 +220,16 @@ impl Proxied {
                 std::thread::yield_now();
             }
         }
+    }
+
+    /// Asks to cancel whatever runs; the server closes once it has passed that on.
+    fn cancel(&mut self) {
+        let mut request = Vec::new();
+        encode::cancel_request(&mut request, self.out.pid.cast_signed(), &self.secret).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(&request).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        self.out.cancels += 1;
     }
 
     fn keep(&mut self, batch: &Batch) {
@@ -282,7 +324,7 @@ impl Proxied {
         }
         let forward = match intake.effect.unsealed() {
             Ok(forward) => Some(forward),
-            Err(_) if self.refuses && self.dice.one_in(6) => None,
+            Err(_) if self.trouble.refuses && self.dice.one_in(6) => None,
             Err(sealed) => {
                 let mut batch = Batch::default();
                 let position = Position::new(1, 1);

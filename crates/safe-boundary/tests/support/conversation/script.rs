@@ -33,13 +33,15 @@ impl Dice {
 }
 
 /// What the pipelines may hold beside the everyday.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spice {
     /// DO blocks that change names where no proxy can see it.
     pub(crate) hidden: bool,
     /// What the server answers to otherwise than to a client of its own: a COPY that fails at once with its Sync sent
     /// early (how many ReadyForQuery then come is a matter of time), and calls that are denied.
     pub(crate) early_sync: bool,
+    /// Statements that take a while, so that a cancel finds them running.
+    pub(crate) slow: bool,
 }
 
 /// The bytes of a client.
@@ -62,7 +64,9 @@ impl Script {
         let mut script = Self { bytes: Vec::new(), story: Vec::new(), dice, spice, marks: 0 };
         script.query(
             "create temp table t (i int); create temp table d (i int unique deferrable initially deferred); \
-                      create temp view v as select 1 as i",
+                      create temp view v as select 1 as i; \
+             create function pg_temp.say(m text) returns text language plpgsql as \
+             $$ begin execute 'select $1' into m using m; return m; end $$",
         );
         for _ in 0..=script.dice.below(14) {
             script.unit();
@@ -137,7 +141,10 @@ impl Script {
             11 => format!("close {}", self.sql_name(&["p1", "p2"])),
             12 => "insert into d values (1)".to_owned(),
             13 => format!("copy (select '{}') to stdout", self.mark()),
-
+            14 => format!("execute {}", self.sql_name(&["s1", "s2", "LONG"])),
+            15 => format!("select pg_temp.say('{}')", self.mark()),
+            18 => format!("copy (select cast(g || '{}' as int) from generate_series(1, 1) g) to stdout", self.mark()),
+            19..=22 if self.spice.slow => format!("select '{}' from pg_sleep(0.01)", self.mark()),
             16 if self.spice.hidden => {
                 let (name, mark) = (self.dice.of(&["s1", "s2"]), self.mark());
                 let end = self.dice.of(&["", "raise exception 'late';"]);
@@ -307,8 +314,32 @@ impl Script {
         }
     }
 
+    /// A portal that is run on and on, a row or two at a time, with other things between.
+    fn limited(&mut self) {
+        if self.dice.one_in(2) {
+            self.query("begin");
+        }
+        self.frame(b'C', b"Ss4\0", "C S \"s4\"");
+        self.frame(b'C', b"Pp4\0", "C P \"p4\"");
+        let text = format!("select '{}' from generate_series(1, 3)", self.mark());
+        self.parse("s4", &text);
+        self.bind("p4", "s4");
+        for _ in 0..=self.dice.below(4) {
+            let limit = [1, 2, 2, 0][self.dice.below(4)];
+            self.execute("p4", limit);
+            match self.dice.below(6) {
+                0 => self.frame(b'H', &[], "Flush"),
+                1 => self.frame(b'S', &[], "Sync"),
+                2 => self.extended(),
+                _ => {}
+            }
+        }
+        self.frame(b'S', &[], "Sync");
+    }
+
     fn unit(&mut self) {
-        match self.dice.below(14) {
+        match self.dice.below(15) {
+            14 => self.limited(),
             12 | 13 => self.quarrel(),
             0 => {
                 // Only here: out of a portal that was made under the savepoint, ROLLBACK TO brings PostgreSQL 15 down.

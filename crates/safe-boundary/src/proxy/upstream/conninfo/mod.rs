@@ -82,7 +82,7 @@ pub(super) enum Roots {
 
 /// `channel_binding`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChannelBinding {
+pub(crate) enum ChannelBinding {
     Disable,
     Prefer,
     Require,

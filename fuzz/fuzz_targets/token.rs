@@ -1,0 +1,4 @@
+//! The target of this name in `fuzz-targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|raw: &[u8]| fuzz_targets::table::run("token", raw));
