@@ -42,14 +42,16 @@ const TYPES: [u32; 24] = [
     3802,
 ];
 
-/// Any Bind with any types: the first byte says how many types, the next ones which.
+/// Any Bind with any types: the first byte says how many types and whether the session's texts are in an encoding of
+/// their own, the next ones which types.
 pub fn parameters(raw: &[u8]) {
     let Some((&many, rest)) = raw.split_first() else { return };
     let (kinds, body) = rest.split_at(usize::from(many % 16).min(rest.len()));
     let types: Vec<u32> = kinds.iter().map(|kind| TYPES[usize::from(*kind) % TYPES.len()]).collect();
     let Ok(bind) = Bind::parse(body) else { return };
-    assert_eq!(params::encode(&bind, &types, Parameters::Omit), None);
-    let Some(json) = params::encode(&bind, &types, Parameters::Full) else {
+    let encoding = (many & 16 != 0).then_some("GBK");
+    assert_eq!(params::encode(&bind, &types, Parameters::Omit, encoding), None);
+    let Some(json) = params::encode(&bind, &types, Parameters::Full, encoding) else {
         assert!(bind.params.is_empty());
         return;
     };

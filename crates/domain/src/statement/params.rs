@@ -53,7 +53,8 @@ impl Value<'_> {
     }
 }
 
-/// Encodes the parameters of a Bind, whose texts are in `encoding` if that is not UTF-8; none when there are none or they are not to be recorded.
+/// Encodes the parameters of a Bind, whose texts are in `encoding` if that is not UTF-8; none when there are none or
+/// they are not to be recorded.
 #[must_use]
 pub fn encode(bind: &Bind<'_>, types: &[u32], parameters: Parameters, encoding: Option<&str>) -> Option<Vec<u8>> {
     if parameters == Parameters::Omit || bind.params.is_empty() {
