@@ -19,6 +19,20 @@ pub struct RecordId(Uuid);
 #[serde(transparent)]
 pub struct SessionId(Uuid);
 
+impl RecordId {
+    /// The id as text, in a buffer of [`Uuid::encode_buffer`].
+    pub(crate) fn text<'t>(&self, buffer: &'t mut [u8]) -> &'t str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+}
+
+impl SessionId {
+    /// The id as text, in a buffer of [`Uuid::encode_buffer`].
+    pub(crate) fn text<'t>(&self, buffer: &'t mut [u8]) -> &'t str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+}
+
 impl fmt::Display for RecordId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(out)

@@ -6,8 +6,10 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
 use tlog::hash::Hash;
+use uuid::Uuid;
 
 use super::batch::Batch;
 use super::context::Context;
@@ -15,6 +17,12 @@ use super::{
     Body, Content, ENTRY_BYTES_MAX, FIELD_BYTES_MAX, FORMAT_VERSION, Head, Hex, Protocol, SMALL_BYTES_MAX, Spilled,
     Statement,
 };
+
+/// What most records have beside the context of their session, in bytes: room for it is made at once.
+const OWN_BYTES_LIKELY: usize = 512;
+
+/// Times to the microsecond.
+static TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 /// Writes one record at the end of a batch.
 pub(super) struct Encoder<'b> {
@@ -32,6 +40,7 @@ impl<'b> Encoder<'b> {
 
     pub(super) fn encode(&mut self, head: &Head<'_>, context: &Context, body: &Body<'_>) {
         let start = self.batch.entries.len();
+        self.batch.entries.reserve(context.fragment.len() + OWN_BYTES_LIKELY);
         self.record(head, context, body);
         if self.batch.entries.len() - start > ENTRY_BYTES_MAX {
             // Many fields below the single limit, or text that grew by its escapes.
@@ -55,12 +64,16 @@ impl<'b> Encoder<'b> {
     fn head(&mut self, head: &Head<'_>) {
         self.raw(b"{\"v\":");
         self.value(&FORMAT_VERSION);
-        self.field("id", &head.id);
-        self.field("time", &format_args!("{:.6}", head.time));
+        self.plain("id", head.id.text(&mut Uuid::encode_buffer()));
+        self.name("time");
+        self.raw(b"\"");
+        let written = TIMES.print_timestamp(&head.time, &mut self.batch.entries);
+        debug_assert!(written.is_ok(), "a vector takes all");
+        self.raw(b"\"");
         self.field("node", head.node);
         self.field("kind", &head.kind);
         if let Some(session) = &head.session {
-            self.field("session", session);
+            self.plain("session", session.text(&mut Uuid::encode_buffer()));
             self.field("seq", &head.seq);
         }
     }
@@ -75,7 +88,7 @@ impl<'b> Encoder<'b> {
                 self.bounded("decision", decision);
             }
             Body::Outcome { of, outcomes, duration_us, bytes } => {
-                self.field("of", of);
+                self.plain("of", of.text(&mut Uuid::encode_buffer()));
                 match outcomes {
                     [one] => self.bounded("outcome", one),
                     many => self.bounded("outcome", many),
@@ -203,6 +216,14 @@ impl<'b> Encoder<'b> {
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         self.name(name);
         self.value(value);
+    }
+
+    /// A text of letters, digits and hyphens, which needs no escapes.
+    fn plain(&mut self, name: &str, text: &str) {
+        self.name(name);
+        self.raw(b"\"");
+        self.raw(text.as_bytes());
+        self.raw(b"\"");
     }
 
     fn name(&mut self, name: &str) {
