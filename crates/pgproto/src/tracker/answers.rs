@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::by_name::NameOf;
 use super::names::Change;
 use super::{
     CopyIn, Failure, Named, OutOfStep, Outcome, Portal, Prepared, Refused, Request, Skipping, TextFacts, Tracker,
@@ -91,7 +92,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let (key, name, value) = (*key, Rc::clone(name), Rc::clone(statement));
         self.pop();
         let certain = name.is_ascii();
-        self.statements.insert(name, Named { value, certain });
+        self.statements.insert(NameOf::Name(&name), Named { value, certain });
         self.finish(key, vec![Outcome::Completed(Vec::new())], at);
         Ok(())
     }
@@ -103,7 +104,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let (name, value) = (Rc::clone(name), Rc::clone(portal));
         self.pop();
         let certain = name.is_ascii();
-        self.portals.insert(name, Named { value, certain });
+        self.portals.insert(NameOf::Name(&name), Named { value, certain });
         Ok(())
     }
 
@@ -201,7 +202,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
         self.status = status;
         if status == TransactionStatus::Idle {
-            self.portals.retain(|_, portal| portal.value.survives_commit);
+            self.portals.retain(|portal| portal.value.survives_commit);
         }
         Ok(())
     }
@@ -278,19 +279,19 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     fn end_unnamed(&mut self, outcomes: &[Outcome]) {
         match outcomes {
             [Outcome::Failed(failure), ..] => self.drop_unnamed(failure),
-            _ => drop(self.statements.remove(&b""[..])),
+            _ => drop(self.statements.remove(b"")),
         }
         if !matches!(outcomes, [Outcome::Completed(tag)] if tag.is_empty()) {
-            self.portals.remove(&b""[..]);
+            self.portals.remove(b"");
         }
     }
 
     /// The server drops the old unnamed statement before it reads a new text, but after it has converted it.
     fn drop_unnamed(&mut self, failure: &Failure) {
         if matches!(failure.sqlstate.as_slice(), b"22021" | b"22P05") {
-            self.statements.entry(Rc::default()).and_modify(|named| named.certain = false);
+            self.doubt_statement(b"");
         } else {
-            self.statements.remove(&b""[..]);
+            self.statements.remove(b"");
         }
     }
 
@@ -310,11 +311,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         match change {
             Change::Prepare(name) => {
                 let named = Named { value: prepared(text), certain: name.is_ascii() };
-                self.statements.insert(Rc::clone(name), named);
+                self.statements.insert(NameOf::Name(name), named);
             }
             Change::Deallocate(name) => drop(self.statements.remove(name)),
             // The unnamed statement is kept elsewhere in the server.
-            Change::DeallocateAll => self.statements.retain(|name, _| name.is_empty()),
+            Change::DeallocateAll => self.statements.remove_named(),
             Change::Declare { name, hold } => {
                 let portal = Portal {
                     statement: Some(prepared(text)),
@@ -324,12 +325,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     survives_commit: *hold,
                 };
                 let named = Named { value: Rc::new(portal), certain: name.is_ascii() };
-                self.portals.insert(Rc::clone(name), named);
+                self.portals.insert(NameOf::Name(name), named);
             }
             Change::CloseCursor(name) => drop(self.portals.remove(name)),
             Change::CloseAllCursors => self.portals.clear(),
             Change::DiscardAll => {
-                self.statements.retain(|name, _| name.is_empty());
+                self.statements.remove_named();
                 self.portals.clear();
             }
         }
@@ -339,28 +340,33 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     fn doubt(&mut self, change: &Change, text: &T) {
         match change {
             Change::Prepare(name) => {
-                let named = Named { value: prepared(text), certain: false };
-                self.statements.entry(Rc::clone(name)).or_insert(named).certain = false;
+                if self.statements.get(name).is_none() {
+                    let named = Named { value: prepared(text), certain: false };
+                    self.statements.insert(NameOf::Name(name), named);
+                }
+                self.doubt_statement(name);
             }
-            Change::Deallocate(name) => {
-                self.statements.entry(Rc::clone(name)).and_modify(|named| named.certain = false);
-            }
+            Change::Deallocate(name) => self.doubt_statement(name),
             Change::DeallocateAll | Change::DiscardAll => self.taint(true, true),
             // An error ends the portals of its transaction; only older ones can be left.
             Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => self.taint(false, true),
         }
     }
 
+    /// A name may mean something else now.
+    fn doubt_statement(&mut self, name: &[u8]) {
+        if let Some(named) = self.statements.get_mut(name) {
+            named.certain = false;
+        }
+    }
+
     /// Names that can be written in SQL may mean something else now. Unnamed ones cannot be written.
     fn taint(&mut self, statements: bool, portals: bool) {
         if statements {
-            self.statements
-                .iter_mut()
-                .filter(|(name, _)| !name.is_empty())
-                .for_each(|(_, named)| named.certain = false);
+            self.statements.named_mut().for_each(|named| named.certain = false);
         }
         if portals {
-            self.portals.iter_mut().filter(|(name, _)| !name.is_empty()).for_each(|(_, named)| named.certain = false);
+            self.portals.named_mut().for_each(|named| named.certain = false);
         }
     }
 }

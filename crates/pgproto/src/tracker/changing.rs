@@ -3,19 +3,14 @@
 //! Promises: finding the last change of a name takes the same time however many requests are in flight.
 //! Deliberately not here: what a change makes of a name.
 
-use std::collections::HashMap;
-use std::rc::Rc;
-
+use super::by_name::{ByName, NameOf};
 use super::{Mark, Request};
-
-/// A name of a statement or portal.
-pub(super) type Name = Rc<[u8]>;
 
 /// The last change in flight of each name.
 #[derive(Debug, Default)]
 pub(super) struct Changing {
-    pub(super) statements: HashMap<Name, Mark>,
-    pub(super) portals: HashMap<Name, Mark>,
+    pub(super) statements: ByName<Mark>,
+    pub(super) portals: ByName<Mark>,
 }
 
 impl Changing {
@@ -35,20 +30,20 @@ impl Changing {
         let (statement, portal) = changed(request);
         for (names, name) in [(&mut self.statements, statement), (&mut self.portals, portal)] {
             // A later change of the same name stays.
-            if let Some(name) = name.filter(|name| names.get(name) == Some(&mark)) {
-                names.remove(&name);
+            if let Some(name) = name.filter(|name| names.get(name.bytes()) == Some(&mark)) {
+                names.remove(name.bytes());
             }
         }
     }
 }
 
 /// The names of the statement and the portal that a request changes.
-fn changed<K, T, P>(request: &Request<K, T, P>) -> (Option<Name>, Option<Name>) {
+fn changed<K, T, P>(request: &Request<K, T, P>) -> (Option<NameOf<'_>>, Option<NameOf<'_>>) {
     match request {
         // A simple Query ends the unnamed statement and the unnamed portal.
-        Request::Query { .. } => (Some(Rc::default()), Some(Rc::default())),
-        Request::Parse { name, .. } | Request::CloseStatement { name } => (Some(Rc::clone(name)), None),
-        Request::Bind { name, .. } | Request::ClosePortal { name } => (None, Some(Rc::clone(name))),
+        Request::Query { .. } => (Some(NameOf::Unnamed), Some(NameOf::Unnamed)),
+        Request::Parse { name, .. } | Request::CloseStatement { name } => (Some(NameOf::Name(name)), None),
+        Request::Bind { name, .. } | Request::ClosePortal { name } => (None, Some(NameOf::Name(name))),
         Request::Describe { .. }
         | Request::Execute { .. }
         | Request::Function { .. }

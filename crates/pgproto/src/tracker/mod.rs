@@ -9,6 +9,7 @@
 //! Source: PostgreSQL documentation, "Message Flow" and "Message Formats"; the server's `ignore_till_sync` rule.
 
 pub mod answers;
+mod by_name;
 mod changing;
 mod names;
 mod requests;
@@ -17,10 +18,11 @@ mod skipping;
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::backend::TransactionStatus;
+use by_name::ByName;
 use changing::Changing;
 pub use names::TextFacts;
 use skipping::Skipping;
@@ -216,8 +218,8 @@ enum CopyIn {
 pub struct Tracker<K, T, P> {
     in_flight: VecDeque<InFlight<K, T, P>>,
     changing: Changing,
-    statements: HashMap<Rc<[u8]>, Named<Prepared<T>>>,
-    portals: HashMap<Rc<[u8]>, Named<Portal<T, P>>>,
+    statements: ByName<Named<Prepared<T>>>,
+    portals: ByName<Named<Portal<T, P>>>,
     status: TransactionStatus,
     copy_in: CopyIn,
     /// Frames wait until this request has ended or has begun a COPY from the client.
@@ -239,8 +241,8 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
         Self {
             in_flight: VecDeque::new(),
             changing: Changing::default(),
-            statements: HashMap::new(),
-            portals: HashMap::new(),
+            statements: ByName::default(),
+            portals: ByName::default(),
             status: TransactionStatus::Idle,
             copy_in: CopyIn::No,
             fence: None,

@@ -3,10 +3,9 @@
 //! Promises: the record of what is skipped says the same whether the error was seen before it or after; bounded.
 //! Deliberately not here: what names do mean; nothing of this happens in the server.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::changing::Name;
+use super::by_name::{ByName, NameOf};
 use super::{Failure, Portal, Prepared, Request};
 
 /// How many names are followed; those beyond mean what they mean in the server.
@@ -17,26 +16,26 @@ const NAMES_MAX: usize = 1024;
 pub(super) struct Skipping<T, P> {
     pub(super) failure: Failure,
     /// None where a name would have been closed.
-    pub(super) statements: HashMap<Name, Option<Rc<Prepared<T>>>>,
-    pub(super) portals: HashMap<Name, Option<Rc<Portal<T, P>>>>,
+    pub(super) statements: ByName<Option<Rc<Prepared<T>>>>,
+    pub(super) portals: ByName<Option<Rc<Portal<T, P>>>>,
 }
 
 impl<T, P> Skipping<T, P> {
     pub(super) fn new(failure: Failure) -> Self {
-        Self { failure, statements: HashMap::new(), portals: HashMap::new() }
+        Self { failure, statements: ByName::default(), portals: ByName::default() }
     }
 
     /// A request that is skipped, or that failed.
     pub(super) fn take<K>(&mut self, request: &Request<K, T, P>) {
         match request {
             Request::Query { .. } => {
-                put(&mut self.statements, &Name::default(), None);
-                put(&mut self.portals, &Name::default(), None);
+                put(&mut self.statements, NameOf::Unnamed, None);
+                put(&mut self.portals, NameOf::Unnamed, None);
             }
-            Request::Parse { name, statement, .. } => put(&mut self.statements, name, Some(statement)),
-            Request::CloseStatement { name } => put(&mut self.statements, name, None),
-            Request::Bind { name, portal } => put(&mut self.portals, name, Some(portal)),
-            Request::ClosePortal { name } => put(&mut self.portals, name, None),
+            Request::Parse { name, statement, .. } => put(&mut self.statements, NameOf::Name(name), Some(statement)),
+            Request::CloseStatement { name } => put(&mut self.statements, NameOf::Name(name), None),
+            Request::Bind { name, portal } => put(&mut self.portals, NameOf::Name(name), Some(portal)),
+            Request::ClosePortal { name } => put(&mut self.portals, NameOf::Name(name), None),
             Request::Describe { .. }
             | Request::Execute { .. }
             | Request::Function { .. }
@@ -47,8 +46,8 @@ impl<T, P> Skipping<T, P> {
     }
 }
 
-fn put<V>(names: &mut HashMap<Name, Option<Rc<V>>>, name: &Name, value: Option<&Rc<V>>) {
-    if names.len() < NAMES_MAX || names.contains_key(name) {
-        names.insert(Rc::clone(name), value.map(Rc::clone));
+fn put<V>(names: &mut ByName<Option<Rc<V>>>, name: NameOf<'_>, value: Option<&Rc<V>>) {
+    if names.len() < NAMES_MAX || names.get(name.bytes()).is_some() {
+        names.insert(name, value.map(Rc::clone));
     }
 }
