@@ -67,8 +67,9 @@ pub(super) async fn run(
             return Ended::ServerClosed;
         }
         let read = tokio::select! {
-            read = buffer.read(&mut server) => read,
+            biased; // However much the server sends.
             () = shared.ending.notified(), if walk.is_between_messages() => return Ended::ServerClosed,
+            read = buffer.read(&mut server) => read,
         };
         match read {
             Ok(1..) => {}

@@ -8,9 +8,10 @@ mod buffer;
 mod downward;
 mod large;
 mod upward;
+mod when_woken;
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use super::stream::{self, Stream};
 use super::upstream::CancelTarget;
 use crate::clock::now;
 use crate::trail::journal::{Journal, Status};
+use when_woken::WhenWoken;
 
 /// How long a message to a client that does not read is waited for at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -162,13 +164,13 @@ impl Relay<'_> {
             server_is_within: Cell::new(false),
         };
         let ended = {
-            let downward = downward::run(&shared, &server, &client, self.leftover);
-            tokio::pin!(downward);
-            let outside = outside(&shared, self.bounds);
-            tokio::pin!(outside);
+            let upward = pin!(upward::run(&shared, &client, &server));
+            let downward = pin!(downward::run(&shared, &server, &client, self.leftover));
+            let outside = pin!(outside(&shared, self.bounds));
+            let (mut downward, mut outside) = (WhenWoken::new(downward), WhenWoken::new(outside));
             let by_client = tokio::select! {
                 biased; // A goodbye explains why the server closes.
-                ended = upward::run(&shared, &client, &server) => ended,
+                ended = WhenWoken::new(upward) => ended,
                 ended = &mut outside => ended,
                 ended = &mut downward => ended,
             };
@@ -195,7 +197,7 @@ impl Relay<'_> {
 }
 
 /// Lets the server's half come to the end of the message it is in.
-async fn stop(shared: &Shared<'_>, downward: Pin<&mut impl Future<Output = Ended>>, why: Ended) -> Ended {
+async fn stop(shared: &Shared<'_>, downward: impl Future<Output = Ended>, why: Ended) -> Ended {
     shared.is_ending.set(true);
     shared.ending.notify_one();
     let _ = timeout(FAREWELL, downward).await;

@@ -5,8 +5,10 @@
 //! Deliberately not here: the judgement itself (`domain::statement::intake`).
 
 use std::cell::Cell;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use domain::statement::conversation::{Forward, Next};
@@ -70,7 +72,11 @@ impl Server<'_> {
 
 /// Waits for something during which the client is not read, as long as it is there.
 async fn while_there<T>(client: &stream::Shared, work: impl Future<Output = T>) -> Result<T, Ended> {
-    tokio::pin!(work);
+    let mut work = pin!(work);
+    // Nearly always there is nothing to wait for, and then no time is asked for.
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        return Ok(done);
+    }
     loop {
         match timeout(LOOK, &mut work).await {
             Ok(done) => return Ok(done),
@@ -139,6 +145,7 @@ impl Upward<'_, '_> {
         }
         self.shared.is_waiting.set(self.shared.conversation.borrow().is_copying_in());
         tokio::select! {
+            biased; // In any order: this asks for no random number.
             read = self.buffer.read(&mut self.client) => came(read),
             () = self.shared.progress.notified() => Ok(()),
         }
