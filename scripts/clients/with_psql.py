@@ -109,8 +109,18 @@ select 'discard_all', json_build_array(:'before', current_setting('work_mem'), c
 create temporary table failed (n int, t text);
 """
 
-# Ctrl-C while psql sends rows: it gives up. The rows are more than a pipe holds, so the COPY has begun when they are gone.
-GIVEN_UP = r"\copy failed from program 'yes 1 | head -n 100000 | sed s/$/\\tone/; echo begun >&2; exec sleep 60'"
+# Ctrl-C while psql sends rows: it gives up. That is so only while it waits for more of them: they must all have been read.
+# In the middle of sending some it asks the server to cancel instead.
+GIVEN_UP = r"\copy failed from program 'python3 given_up.py'"
+GIVEN_UP_PROGRAM = """
+import fcntl, struct, sys, termios, time
+sys.stdout.write("1\\tone\\n" * 100_000)
+sys.stdout.flush()
+while struct.unpack("i", fcntl.ioctl(1, termios.FIONREAD, bytes(4))) != (0,):
+    time.sleep(0.01)
+print("begun", file=sys.stderr, flush=True)
+time.sleep(60)
+"""
 
 
 def types():
@@ -130,8 +140,8 @@ def types():
 
 def psql(folder):
     """Runs psql; presses Ctrl-C whenever it is told that something has begun. What it printed, and SQLSTATEs of errors."""
-    arguments = ["-f", "script.sql", "-c", GIVEN_UP, "-c", "select 'left', count(*) from failed"]
-    # After a Ctrl-C psql prints no more rows, but it says how many there were.
+    # After a Ctrl-C psql may print no more rows, but it says how many there were.
+    arguments = ["-f", "script.sql", "-c", GIVEN_UP, "-c", "select from failed", "-c", r"\echo left|:ROW_COUNT"]
     arguments += ["-c", checks.SLEEP, "-c", "select 'alive'", "-c", r"\echo rows_alive|:ROW_COUNT"]
     words = " ".join(f"{name}={value}" for name, value in checks.CONNINFO.items() if name != "application_name")
     environment = os.environ | ({"PGAPPNAME": checks.PROGRAM} if checks.PROGRAM else {})
@@ -164,6 +174,7 @@ def main():
         folder = Path(name)
         (folder / "rows.txt").write_bytes(checks.COPY_TEXT)
         (folder / "object.in").write_bytes(checks.LARGE_OBJECT)
+        (folder / "given_up.py").write_text(GIVEN_UP_PROGRAM)
         (folder / "large.sql").write_text("select 'large_parameter', length('" + "x" * checks.LARGE + "');\n")
         script = SCRIPT.replace("{types}", types()).replace("{channel}", checks.CHANNEL)
         (folder / "script.sql").write_text(script.replace("{large_result}", checks.LARGE_RESULT))
