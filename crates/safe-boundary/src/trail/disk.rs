@@ -7,8 +7,10 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// A file that is open for writing.
 pub trait DiskFile: Send + fmt::Debug {
@@ -31,6 +33,20 @@ pub trait DiskFile: Send + fmt::Debug {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// Whole blocks of this many bytes can be written past the page cache, whatever the disk.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// A file that is open for writes which are durable when they return.
+pub trait DurableFile: Send + fmt::Debug {
+    /// Writes whole blocks to where one begins, from memory that begins at a multiple of [`BLOCK_BYTES`] too. What was written
+    /// otherwise before is not made durable by this.
+    ///
+    /// # Errors
+    /// As the file system says; [`io::ErrorKind::InvalidInput`] when it cannot write so, and then it has not. After any other
+    /// error any part of the blocks may have been written.
+    fn write_durably(&mut self, blocks: &[u8], offset: u64) -> io::Result<()>;
+}
+
 /// A file system.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Makes a file that does not exist yet.
@@ -44,6 +60,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the file system says.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Opens a file for durable writes; none where that cannot be done.
+    fn open_durable(&self, path: &Path) -> Option<Box<dyn DurableFile>>;
 
     /// Makes a folder and its parents, unless they exist.
     ///
@@ -91,6 +110,25 @@ impl DiskFile for File {
     }
 }
 
+impl DurableFile for File {
+    fn write_durably(&mut self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        let (mut blocks, mut offset) = (blocks, offset);
+        while !blocks.is_empty() {
+            let written = match FileExt::write_at(self, blocks, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            // Of a block that was written in part, all is written again.
+            let whole = written / BLOCK_BYTES * BLOCK_BYTES;
+            blocks = blocks.get(whole..).unwrap_or_default();
+            offset += whole as u64;
+        }
+        Ok(())
+    }
+}
+
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?))
@@ -98,6 +136,11 @@ impl Disk for RealDisk {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(OpenOptions::new().write(true).open(path)?))
+    }
+
+    fn open_durable(&self, path: &Path) -> Option<Box<dyn DurableFile>> {
+        let flags = i32::try_from((OFlags::DIRECT | OFlags::DSYNC).bits()).ok()?;
+        Some(Box::new(OpenOptions::new().write(true).custom_flags(flags).open(path).ok()?))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {

@@ -25,6 +25,7 @@ use super::read;
 use queue::{Item, Queue, Refusal, Waiter, Work};
 use writer::{Trouble, Writer};
 
+mod direct;
 mod queue;
 mod recover;
 mod segment;

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use tlog::hash::Hash;
 
+use super::direct::Direct;
 use super::segment::{Segment, spare_path, zero};
 use super::{Error, Options, Torn};
-use crate::trail::disk::{Disk, DiskFile};
+use crate::trail::disk::{BLOCK_BYTES, Disk, DiskFile};
 use crate::trail::layout;
 use crate::trail::read::{self, Reader};
 
@@ -62,7 +63,11 @@ pub(super) fn recover(dir: &Path, options: &Options) -> Result<Tail, Error> {
     zero(&mut *to, length, bytes).map_err(io)?;
     to.sync().map_err(io)?;
     options.disk.sync_folder(&layout::journal_dir(dir)).map_err(io)?;
-    let segment = Segment { file: to, first, offset, bytes, dirty: 0 };
+    let within = offset % BLOCK_BYTES as u64;
+    let mut before = vec![0; usize::try_from(within).unwrap_or(0)];
+    file.read_exact_at(&mut before, offset - within).map_err(io)?;
+    let direct = options.disk.open_durable(path).map(Direct::new);
+    let segment = Segment { file: to, direct, before, first, offset, bytes, dirty: 0 };
     Ok(Tail { segment: Some(segment), index, chain, epoch: reader.epoch(), torn })
 }
 

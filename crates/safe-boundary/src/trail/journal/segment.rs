@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::trail::disk::{Disk, DiskFile};
+use super::direct::Direct;
+use crate::trail::disk::{BLOCK_BYTES, Disk, DiskFile};
 use crate::trail::layout::{self, SegmentHeader};
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -17,6 +18,10 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) file: Box<dyn DiskFile>,
+    /// The same file, where frames can be written durably in one call.
+    pub(super) direct: Option<Direct>,
+    /// What stands before `offset` in the block that it lies in.
+    pub(super) before: Vec<u8>,
     /// The index of its first record.
     pub(super) first: u64,
     /// Where the next frame goes.
@@ -34,10 +39,40 @@ impl Segment {
         let end = self.offset + frame.len() as u64;
         self.dirty = end;
         self.file.write_at(frame, self.offset)?;
-        self.dirty = 0;
-        self.offset = end;
-        self.bytes = self.bytes.max(end);
+        self.written(frame);
         Ok(())
+    }
+
+    /// Writes one frame durably, unless this must be done by a write and a sync. All that stands before it must be durable.
+    pub(super) fn write_durably(&mut self, frame: &[u8]) -> io::Result<bool> {
+        let end = self.offset + frame.len() as u64;
+        // What lies behind the end, or must be made zero again, takes more than this write.
+        let is_simple = self.dirty == 0 && end.next_multiple_of(BLOCK_BYTES as u64) <= self.bytes;
+        let Some(direct) = self.direct.as_mut().filter(|_| is_simple) else { return Ok(false) };
+        self.dirty = end;
+        match direct.write(&self.before, frame, self.offset - self.before.len() as u64) {
+            Ok(()) => {
+                self.written(frame);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct = None;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn written(&mut self, frame: &[u8]) {
+        self.dirty = 0;
+        self.offset += frame.len() as u64;
+        self.bytes = self.bytes.max(self.offset);
+        if self.before.len() + frame.len() >= BLOCK_BYTES {
+            // Another block has begun, and what stands in it is of this frame.
+            self.before.clear();
+        }
+        let here = usize::try_from(self.offset % BLOCK_BYTES as u64).unwrap_or(0) - self.before.len();
+        self.before.extend_from_slice(frame.get(frame.len() - here..).unwrap_or_default());
     }
 
     /// Makes the space behind the last frame zero again, after a failed write.
@@ -75,8 +110,11 @@ pub(super) struct Spare {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
     bytes: u64,
-    thread: Option<JoinHandle<io::Result<Box<dyn DiskFile>>>>,
+    thread: Option<JoinHandle<io::Result<Prepared>>>,
 }
+
+/// A file of zeros, and the same one for durable writes if it can be had.
+type Prepared = (Box<dyn DiskFile>, Option<Direct>);
 
 impl Spare {
     pub(super) fn new(dir: &Path, disk: Arc<dyn Disk>, bytes: u64) -> Self {
@@ -102,19 +140,16 @@ impl Spare {
             // What stays is replaced by the next attempt, or at the next start.
             let _ = self.disk.remove(&path);
         }
-        let file = named?;
-        let segment = Segment {
-            file,
-            first: header.first,
-            offset: layout::aligned(SegmentHeader::BYTES as u64),
-            bytes: self.bytes,
-            dirty: 0,
-        };
+        let (file, direct) = named?;
+        let offset = layout::aligned(SegmentHeader::BYTES as u64);
+        let mut before = header.encode().to_vec();
+        before.resize(usize::try_from(offset).unwrap_or(before.len()), 0);
+        let segment = Segment { file, direct, before, first: header.first, offset, bytes: self.bytes, dirty: 0 };
         Ok(self.disk.sync_folder(&layout::journal_dir(&self.dir)).map(|()| segment))
     }
 
-    fn named(&mut self, header: &SegmentHeader, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut file = match self.thread.take() {
+    fn named(&mut self, header: &SegmentHeader, path: &Path) -> io::Result<Prepared> {
+        let (mut file, direct) = match self.thread.take() {
             Some(thread) => thread.join().unwrap_or_else(|_| Err(io::Error::other("preparing a segment panicked")))?,
             None => fill(&*self.disk, path, self.bytes)?,
         };
@@ -123,7 +158,7 @@ impl Spare {
         // whatever has the name of a segment has its header.
         file.sync()?;
         self.disk.rename(path, &layout::segment_path(&self.dir, header.first))?;
-        Ok(file)
+        Ok((file, direct))
     }
 
     /// Waits for the thread, and removes what it made.
@@ -138,12 +173,12 @@ impl Spare {
     }
 }
 
-fn fill(disk: &dyn Disk, path: &Path, bytes: u64) -> io::Result<Box<dyn DiskFile>> {
+fn fill(disk: &dyn Disk, path: &Path, bytes: u64) -> io::Result<Prepared> {
     if path.exists() {
         disk.remove(path)?;
     }
     let mut file = disk.create(path)?;
     zero(&mut *file, 0, bytes)?;
     file.sync()?;
-    Ok(file)
+    Ok((file, disk.open_durable(path).map(Direct::new)))
 }

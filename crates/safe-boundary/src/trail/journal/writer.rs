@@ -129,24 +129,38 @@ impl Writer {
         }
         let (header, bytes) = self.encode(batches)?;
         self.make_room(bytes)?;
-        let Some(segment) = &mut self.segment else { return Err(broken("no segment to write to")) };
+        let begun = Instant::now();
         // A crash after this leaves a torn frame, or a whole one that nobody has a receipt for.
-        if let Err(error) = segment.write(&self.buffer) {
+        let is_durable = self.write(sync && self.durable == self.index)?;
+        self.index = header.first + u64::from(header.count);
+        self.chain = header.chain;
+        METRICS.journal.wrote(header.count.into(), self.buffer.len());
+        if is_durable {
+            METRICS.journal.synced(header.count.into(), begun.elapsed());
+            self.durable = self.index;
+        } else if sync {
+            self.sync()?;
+        }
+        self.look_ahead();
+        Ok(())
+    }
+
+    /// Writes the frame in the buffer; `durably` if that can be done at once. Says whether it is durable.
+    fn write(&mut self, durably: bool) -> Result<bool, Trouble> {
+        let Some(segment) = &mut self.segment else { return Err(broken("no segment to write to")) };
+        let at_once = if durably { segment.write_durably(&self.buffer) } else { Ok(false) };
+        let done = at_once.and_then(|at_once| match at_once {
+            true => Ok(true),
+            false => segment.write(&self.buffer).map(|()| false),
+        });
+        done.map_err(|error| {
             let trouble = for_want_of_room(error);
             if matches!(trouble, Trouble::Full(_)) {
                 // What was written of it goes now if it can, and before the next frame in any case.
                 let _ = segment.scrub();
             }
-            return Err(trouble);
-        }
-        self.index = header.first + u64::from(header.count);
-        self.chain = header.chain;
-        METRICS.journal.wrote(header.count.into(), self.buffer.len());
-        if sync {
-            self.sync()?;
-        }
-        self.look_ahead();
-        Ok(())
+            trouble
+        })
     }
 
     /// Makes all that was written durable.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::trail::disk::DiskFile;
+use crate::trail::disk::{DiskFile, DurableFile};
 
 /// What a disk writes or does not write as a whole.
 const SECTOR: usize = 512;
@@ -90,10 +90,14 @@ impl PowerDisk {
         self.0.lock().unwrap()
     }
 
-    fn file(&self, path: &Path, state: &mut State) -> Box<dyn DiskFile> {
+    fn id(path: &Path, state: &mut State) -> u64 {
         let id = FILES.fetch_add(1, Ordering::Relaxed);
         state.writes.insert(id, (path.to_owned(), Vec::new()));
-        Box::new(PowerFile { disk: self.clone(), id })
+        id
+    }
+
+    fn file(&self, path: &Path, state: &mut State) -> Box<dyn DiskFile> {
+        Box::new(PowerFile { disk: self.clone(), id: Self::id(path, state) })
     }
 }
 
@@ -121,6 +125,19 @@ impl DiskFile for PowerFile {
     }
 }
 
+impl DurableFile for PowerFile {
+    fn write_durably(&mut self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(blocks, offset)?;
+        let mut state = self.disk.state();
+        // Only this: what was written by way of the page cache stays there.
+        let Some((path, writes)) = state.writes.get_mut(&self.id) else { return Err(io::Error::other("no power")) };
+        for (offset, bytes) in writes.drain(..) {
+            write(path, offset, &bytes);
+        }
+        Ok(())
+    }
+}
+
 impl Disk for PowerDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
@@ -134,6 +151,12 @@ impl Disk for PowerDisk {
         let mut state = self.state();
         state.next()?;
         Ok(self.file(path, &mut state))
+    }
+
+    fn open_durable(&self, path: &Path) -> Option<Box<dyn DurableFile>> {
+        let mut state = self.state();
+        let id = Self::id(path, &mut state);
+        Some(Box::new(PowerFile { disk: self.clone(), id }))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
