@@ -340,7 +340,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     fn doubt(&mut self, change: &Change, text: &T) {
         match change {
             Change::Prepare(name) => {
-                if self.statements.get(name).is_none() {
+                if self.statements.find(name).is_none() {
                     let named = Named { value: prepared(text), certain: false };
                     self.statements.insert(NameOf::Name(name), named);
                 }
@@ -355,7 +355,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     /// A name may mean something else now.
     fn doubt_statement(&mut self, name: &[u8]) {
-        if let Some(named) = self.statements.get_mut(name) {
+        if let Some(named) = self.statements.find_mut(name) {
             named.certain = false;
         }
     }

@@ -45,11 +45,11 @@ impl<V> ByName<V> {
         usize::from(self.unnamed.is_some()) + self.named.len()
     }
 
-    pub(super) fn get(&self, name: &[u8]) -> Option<&V> {
+    pub(super) fn find(&self, name: &[u8]) -> Option<&V> {
         if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
     }
 
-    pub(super) fn get_mut(&mut self, name: &[u8]) -> Option<&mut V> {
+    pub(super) fn find_mut(&mut self, name: &[u8]) -> Option<&mut V> {
         if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) }
     }
 
@@ -96,17 +96,17 @@ mod tests {
         let mut values = ByName::default();
         values.insert(NameOf::Name(&empty), 1);
         values.insert(NameOf::Name(&name), 2);
-        assert_eq!((values.get(b""), values.get(b"a"), values.len()), (Some(&1), Some(&2), 2));
+        assert_eq!((values.find(b""), values.find(b"a"), values.len()), (Some(&1), Some(&2), 2));
         values.insert(NameOf::Unnamed, 3);
         values.named_mut().for_each(|value| *value = 4);
-        assert_eq!(values.get_mut(b""), Some(&mut 3));
+        assert_eq!(values.find_mut(b""), Some(&mut 3));
         values.retain(|value| *value == 4);
-        assert_eq!((values.get(b""), values.len()), (None, 1));
+        assert_eq!((values.find(b""), values.len()), (None, 1));
         assert_eq!(values.remove(b"a"), Some(4));
         values.insert(NameOf::Name(&name), 5);
         values.insert(NameOf::Name(&empty), 6);
         values.remove_named();
-        assert_eq!((values.get(b"a"), values.len()), (None, 1));
+        assert_eq!((values.find(b"a"), values.len()), (None, 1));
         assert_eq!(values.remove(b""), Some(6));
     }
 }

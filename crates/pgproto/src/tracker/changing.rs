@@ -30,7 +30,7 @@ impl Changing {
         let (statement, portal) = changed(request);
         for (names, name) in [(&mut self.statements, statement), (&mut self.portals, portal)] {
             // A later change of the same name stays.
-            if let Some(name) = name.filter(|name| names.get(name.bytes()) == Some(&mark)) {
+            if let Some(name) = name.filter(|name| names.find(name.bytes()) == Some(&mark)) {
                 names.remove(name.bytes());
             }
         }

@@ -336,25 +336,25 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 
     fn statement(&self, name: &[u8]) -> Meaning<Named<Prepared<T>>> {
-        if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.statements.get(name)) {
+        if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.statements.find(name)) {
             return would_be(name, skipped.as_ref());
         }
-        let changed = self.changed(self.changing.statements.get(name), |request| match request {
+        let changed = self.changed(self.changing.statements.find(name), |request| match request {
             Request::Parse { statement, .. } => would_be(name, Some(statement)),
             _ => Meaning::Unknown,
         });
-        changed.unwrap_or_else(|| self.statements.get(name).cloned().map_or(Meaning::Unknown, Meaning::Known))
+        changed.unwrap_or_else(|| self.statements.find(name).cloned().map_or(Meaning::Unknown, Meaning::Known))
     }
 
     fn portal(&self, name: &[u8]) -> Meaning<Named<Portal<T, P>>> {
-        if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.portals.get(name)) {
+        if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.portals.find(name)) {
             return would_be(name, skipped.as_ref());
         }
-        let changed = self.changed(self.changing.portals.get(name), |request| match request {
+        let changed = self.changed(self.changing.portals.find(name), |request| match request {
             Request::Bind { portal, .. } => would_be(name, Some(portal)),
             _ => Meaning::Unknown,
         });
-        changed.unwrap_or_else(|| match self.portals.get(name) {
+        changed.unwrap_or_else(|| match self.portals.find(name) {
             // The end of an earlier group may be the end of its transaction, and so of the portal.
             Some(_) if self.in_flight.front().is_some_and(|entry| entry.group != self.group) => Meaning::Open,
             Some(named) => Meaning::Known(named.clone()),

@@ -47,7 +47,7 @@ impl<T, P> Skipping<T, P> {
 }
 
 fn put<V>(names: &mut ByName<Option<Rc<V>>>, name: NameOf<'_>, value: Option<&Rc<V>>) {
-    if names.len() < NAMES_MAX || names.get(name.bytes()).is_some() {
+    if names.len() < NAMES_MAX || names.find(name.bytes()).is_some() {
         names.insert(name, value.map(Rc::clone));
     }
 }
