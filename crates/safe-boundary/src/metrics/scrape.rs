@@ -108,7 +108,7 @@ impl Metrics {
             "Time from handing records over to their being durable.",
         )
         .buckets(&[], &journal.append, NANOSECONDS);
-        page.histogram("safe_boundary_journal_sync_seconds", "Time of each sync of the journal's file.").buckets(
+        page.histogram("safe_boundary_journal_sync_seconds", "Time to make what was written to the journal durable.").buckets(
             &[],
             &journal.sync,
             NANOSECONDS,
