@@ -108,11 +108,8 @@ impl Metrics {
             "Time from handing records over to their being durable.",
         )
         .buckets(&[], &journal.append, NANOSECONDS);
-        page.histogram("safe_boundary_journal_sync_seconds", "Time to make what was written to the journal durable.").buckets(
-            &[],
-            &journal.sync,
-            NANOSECONDS,
-        );
+        page.histogram("safe_boundary_journal_sync_seconds", "Time to make what was written to the journal durable.")
+            .buckets(&[], &journal.sync, NANOSECONDS);
         page.histogram("safe_boundary_journal_batch_records", "Records that one sync made durable.").buckets(
             &[],
             &journal.batch,

@@ -69,6 +69,18 @@ impl Stream {
         poll(&mut polled, Some(&at_once)).is_ok() && polled.iter().any(|one| one.revents().intersects(gone))
     }
 
+    /// Ready when a read is worth its memory: something has come, or stands decrypted.
+    fn poll_arrival(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+            Self::Tls(stream) => match stream.get_ref() {
+                (tcp, tls) if tls.wants_read() => tcp.poll_read_ready(context),
+                _ => Poll::Ready(Ok(())),
+            },
+        }
+    }
+
     /// The other end's certificate (DER), on TLS.
     pub(super) fn certificate(&self) -> Option<&[u8]> {
         match self {
@@ -149,6 +161,11 @@ impl Shared {
     #[must_use]
     pub fn has_hung_up(&self) -> bool {
         self.0.borrow().has_hung_up()
+    }
+
+    /// Ready when a read is worth its memory.
+    pub(super) fn poll_arrival(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow().poll_arrival(context)
     }
 }
 

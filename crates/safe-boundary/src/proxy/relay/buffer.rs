@@ -1,11 +1,14 @@
 //! A flat buffer: bytes come in at the end, are judged, and leave at the front.
 //!
-//! Promises: it grows to what one frame needs, and gives memory back when it is empty.
+//! Promises: it grows to what one frame needs, and has no memory while it is empty and nothing comes.
 //! Deliberately not here: what the bytes mean.
 
+use std::future::poll_fn;
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncReadExt as _;
+
+use crate::proxy::stream;
 
 /// The size for chat, in bytes.
 const CHAT_BYTES: usize = 8 * 1024;
@@ -51,8 +54,20 @@ impl Buffer {
     }
 
     /// Reads once; 0 says that the other end is done. Cancelling it loses nothing.
-    pub(super) async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+    pub(super) async fn read(&mut self, mut from: &stream::Shared) -> io::Result<usize> {
         self.compact();
+        if self.bytes.is_empty() {
+            // Most sessions do nothing most of the time: they hold no memory for what may come.
+            let bytes = &mut self.bytes;
+            poll_fn(|context| {
+                let arrived = from.poll_arrival(context);
+                if arrived.is_pending() {
+                    *bytes = Vec::new();
+                }
+                arrived
+            })
+            .await?;
+        }
         if self.bytes.capacity() - self.bytes.len() < self.room / 2 {
             self.bytes.reserve(self.room);
         }

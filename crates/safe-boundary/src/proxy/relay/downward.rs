@@ -20,7 +20,7 @@ use crate::metrics::METRICS;
 /// Runs until the server's side ends, or until it is told to stop; then it stops between two messages.
 pub(super) async fn run(
     shared: &Shared<'_>,
-    mut server: &stream::Shared,
+    server: &stream::Shared,
     mut client: &stream::Shared,
     leftover: Vec<u8>,
 ) -> Ended {
@@ -69,7 +69,7 @@ pub(super) async fn run(
         let read = tokio::select! {
             biased; // However much the server sends.
             () = shared.ending.notified(), if walk.is_between_messages() => return Ended::ServerClosed,
-            read = buffer.read(&mut server) => read,
+            read = buffer.read(server) => read,
         };
         match read {
             Ok(1..) => {}

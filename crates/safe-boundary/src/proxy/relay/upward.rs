@@ -146,7 +146,7 @@ impl Upward<'_, '_> {
         self.shared.is_waiting.set(self.shared.conversation.borrow().is_copying_in());
         tokio::select! {
             biased; // In any order: this asks for no random number.
-            read = self.buffer.read(&mut self.client) => came(read),
+            read = self.buffer.read(self.client) => came(read),
             () = self.shared.progress.notified() => Ok(()),
         }
     }
@@ -163,13 +163,13 @@ impl Upward<'_, '_> {
         tokio::select! {
             () = self.shared.progress.notified() => Ok(()),
             gone = while_there(self.client, pending::<()>()), if is_full => gone,
-            read = self.buffer.read(&mut self.client), if !is_full => came(read),
+            read = self.buffer.read(self.client), if !is_full => came(read),
         }
     }
 
     /// Reads once, whatever the server does.
     pub(super) async fn read(&mut self) -> Result<(), Ended> {
-        came(self.buffer.read(&mut self.client).await)
+        came(self.buffer.read(self.client).await)
     }
 
     /// Sends the Sync that a failed COPY left owing; says whether there was one.
