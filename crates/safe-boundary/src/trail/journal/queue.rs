@@ -138,7 +138,7 @@ impl Rouse<'_> {
 
 impl Drop for Rouse<'_> {
     fn drop(&mut self) {
-        self.0.wake(&mut self.0.state());
+        self.0.wake();
     }
 }
 
@@ -207,8 +207,10 @@ impl Queue {
         Ok((ticket, rouse))
     }
 
-    fn wake(&self, state: &mut State) {
-        if std::mem::take(&mut state.rest) != Rest::Awake {
+    fn wake(&self) {
+        // Not while the lock is held: whoever wakes up wants it.
+        let rest = std::mem::take(&mut self.state().rest);
+        if rest != Rest::Awake {
             self.changed.notify_one();
         }
     }
@@ -225,13 +227,16 @@ impl Queue {
             return;
         }
         state.notes_bytes += bytes;
-        if state.oldest_note.is_none() {
+        let is_first = state.oldest_note.is_none();
+        if is_first {
             state.oldest_note = Some(Instant::now());
-            if state.rest == Rest::Asleep {
-                self.wake(&mut state);
-            }
         }
         state.items.push_back(Item { batch, waiter: None });
+        let is_asleep = is_first && state.rest == Rest::Asleep;
+        drop(state);
+        if is_asleep {
+            self.wake();
+        }
     }
 
     pub(super) fn queued(&self) -> usize {
