@@ -222,14 +222,14 @@ impl Proxied {
         }
     }
 
-    /// Asks to cancel whatever runs; the server closes once it has passed that on.
+    /// Asks to cancel whatever runs; the server closes once it has passed that on, or when it crashes.
     fn cancel(&mut self) {
         let mut request = Vec::new();
         encode::cancel_request(&mut request, self.out.pid.cast_signed(), &self.secret).unwrap();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.write_all(&request).unwrap();
-        stream.read_to_end(&mut Vec::new()).unwrap();
-        self.out.cancels += 1;
+        if stream.write_all(&request).and_then(|()| stream.read_to_end(&mut Vec::new())).is_ok() {
+            self.out.cancels += 1;
+        }
     }
 
     fn keep(&mut self, batch: &Batch) {

@@ -5,11 +5,15 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::server_log::{self, PREFIX};
 use crate::support::postgres::Postgres;
+
+/// How long the server may take to say that it has crashed, and to be there again.
+const CRASH: Duration = Duration::from_secs(5);
 
 /// Reads on in the log of one server.
 pub(crate) struct Witness {
@@ -32,6 +36,20 @@ impl Witness {
         let mut log = File::open(server.log_path()).unwrap();
         log.seek(SeekFrom::End(0)).unwrap();
         Self { log, heard: 0 }
+    }
+
+    /// Whether a process of the server has died of a signal since the last call, which is a bug of its own; then it takes
+    /// connections again.
+    pub(crate) fn has_crashed(&mut self) -> bool {
+        let deadline = Instant::now() + CRASH;
+        let (mut log, mut read) = (String::new(), |log: &mut String| self.log.read_to_string(log).unwrap());
+        let mut is_there = |line: &str, log: &mut String| {
+            while !log.contains(line) && Instant::now() < deadline {
+                read(log);
+            }
+            log.contains(line)
+        };
+        is_there("was terminated by signal 11", &mut log) && is_there("ready to accept connections", &mut log)
     }
 
     /// What this session has logged since the last call. It is written before a statement runs, so all of it is there.
