@@ -66,8 +66,22 @@ need_cargo_tool() {
   cargo install --locked --quiet "$1"
 }
 
+# What ./bench needs: the other contestant, who counts, and who makes load.
+need_bench() {
+  need_services
+  need_rust
+  need_packages "pgbouncer:pgbouncer" "strace:strace" "python3:python3" "findmnt:util-linux" \
+    "/usr/lib/postgresql/$(ls /usr/lib/postgresql | sort -V | tail -1)/bin/pgbench:postgresql-contrib"
+}
+
+# What the tests break the disk with: a library of their own, and a second opinion on which calls it sees.
+need_faults() {
+  need_packages "cc:build-essential" "strace:strace" "mount:mount"
+}
+
 # The clients that the matrix drives besides psql: those for Python in a folder of their own, and one for Java.
 need_clients() {
+  need_packages "faketime:faketime"   # a proxy whose clock is wrong
   need_packages "python3:python3" "javac:default-jdk-headless" "/usr/share/java/postgresql.jar:libpostgresql-jdbc-java"
   local venv="$root/.work/venv" wanted="$root/scripts/clients/requirements.txt"
   if ! cmp -s "$wanted" "$venv/installed.txt"; then
@@ -80,6 +94,20 @@ need_clients() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" >&2
     cp "$wanted" "$venv/installed.txt"
   fi
+}
+
+# Prometheus and promtool, unpacked and not installed: Debian's package would start a server of its own.
+need_prometheus() {
+  local dir="$root/.work/prometheus"
+  if have prometheus && have promtool || [ -x "$dir/usr/bin/promtool" ]; then return 0; fi
+  have apt-get || fail "please install prometheus (with promtool)"
+  step "unpacking prometheus"
+  mkdir -p "$dir"
+  (
+    cd "$dir"
+    apt-get download -q prometheus >&2 2>/dev/null || { apt-get update -qq && apt-get download -q prometheus >&2; }
+    dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+  )
 }
 
 # The clients for Node.js and in Rust, psql and libpq 18, and the servers beside the system's own.

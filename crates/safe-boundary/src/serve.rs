@@ -29,6 +29,7 @@ use crate::clock::now;
 use crate::config::{Config, Database};
 use crate::entropy;
 use crate::idp::IdpClient;
+use crate::metrics::{self, CancelOutcome, ConnectionEnd, METRICS, SessionEnd};
 use crate::proxy::cancel::{CancelRegistry, Cancellable, Registered};
 use crate::proxy::front::Front;
 use crate::proxy::listen::Port;
@@ -66,34 +67,57 @@ struct Admitted<'a> {
     upstream: Upstream,
     registered: Registered,
     database: &'a Database,
+    /// What is counted of it.
+    meter: &'static metrics::Database,
     /// Her place among the sessions that a person may have.
     place: Place<String>,
 }
 
 /// Serves one connection from its first byte to its end.
 pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAddr, port: &Port) {
-    let Some(place) = proxy.tallies.connection(peer.ip().to_canonical()) else { return };
+    let mut counted = METRICS.connections.begin();
+    let Some(place) = proxy.tallies.connection(peer.ip().to_canonical()) else {
+        return counted.end(ConnectionEnd::BeyondLimits);
+    };
     let mut drain = proxy.drain.clone();
     let opened = tokio::select! {
         opened = startup::open(stream, proxy.tls()) => opened,
         // Nobody is told who has asked for nothing yet.
-        _ = drain.wait_for(|drain| *drain != Drain::No) => return,
+        _ = drain.wait_for(|drain| *drain != Drain::No) => return counted.end(ConnectionEnd::Draining),
     };
     match opened {
-        Ok(Opening::Cancel { stream, pid, secret }) => cancel(proxy, stream, peer, pid, &secret).await,
+        Ok(Opening::Cancel { stream, pid, secret }) => {
+            counted.will_end(ConnectionEnd::Cancel);
+            cancel(proxy, stream, peer, pid, &secret).await;
+        }
         Ok(Opening::Session(stream, packet)) => {
             let mut front = Front::new(stream, peer);
             match Box::pin(admit(proxy, &mut front, &packet, port, !place.is_beyond())).await {
-                Ok(admitted) => relay(proxy, front, admitted).await,
-                Err(Stop::Refused(refusal)) => front.refuse(&refusal).await,
-                Err(Stop::Gone) => {}
+                Ok(admitted) => {
+                    counted.will_end(ConnectionEnd::Session);
+                    relay(proxy, front, admitted).await;
+                }
+                Err(Stop::Refused(refusal)) => {
+                    counted.will_end(ConnectionEnd::Refused);
+                    refuse(front, &refusal).await;
+                }
+                Err(Stop::Gone) => counted.end(ConnectionEnd::Gone),
             }
         }
         Err(startup::Error::Packet(error, Some(stream))) => {
-            Front::new(*stream, peer).refuse(&Refusal::Malformed(error)).await;
+            counted.will_end(ConnectionEnd::Refused);
+            refuse(Front::new(*stream, peer), &Refusal::Malformed(error)).await;
         }
-        Err(error) => tracing::debug!(%peer, %error, "a connection came to nothing"),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a connection came to nothing");
+            counted.end((&error).into());
+        }
     }
+}
+
+async fn refuse(front: Front, refusal: &Refusal) {
+    METRICS.refusals.one(refusal.into());
+    front.refuse(refusal).await;
 }
 
 /// From the start-up packet to a session in the database, step by step.
@@ -115,10 +139,14 @@ async fn admit<'a>(
     let request = Request::read(packet).map_err(|error| refused(Refusal::Request(error)))?;
     negotiate(front, &request).await?;
     let login = proxy.login(&request).map_err(|refusal| refused(*refusal))?;
+    let others = proxy.tallies.signing_in(login.as_str());
     let sign_in = proxy.tallies.sign_in(login.as_str(), front.peer().ip().to_canonical());
     let _sign_in = sign_in.ok_or_else(|| refused(Refusal::TooMany("sign-ins under way")))?;
     let session = Session::new(proxy.ink(), client.clone(), login, request.database.clone());
-    let session = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone()).await?;
+    let counted = METRICS.sign_in();
+    let signed_in = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone(), &others).await;
+    counted.end((&signed_in).into());
+    let session = signed_in?;
 
     let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
     let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };
@@ -128,8 +156,10 @@ async fn admit<'a>(
 
 /// Tells the client its server's settings, then carries frames both ways until the end.
 async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
-    let Admitted { mut bound, upstream, registered, database, place: _place } = admitted;
+    let Admitted { mut bound, upstream, registered, database, meter, place: _place } = admitted;
+    let counted = meter.sessions.begin();
     if front.say(&welcome(&upstream, &registered)).await.is_err() {
+        counted.end(SessionEnd::ClientGone);
         return proxy.journal.note(bound.conversation.end("the client went away", now()));
     }
     let (role, login) = (bound.permit().role().to_owned(), bound.identity().login().to_owned());
@@ -147,6 +177,7 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>) {
         database: &database.name,
     };
     let ended = relay.run().await;
+    counted.end((&ended).into());
     tracing::info!(%login, %role, database = %database.name, reason = %ended.reason(), "session ends");
 }
 
@@ -159,19 +190,23 @@ async fn cancel(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, s
     let client = Client { address: peer, program: None, tls: stream.tls_version(), login: String::new() };
     let session = found.as_ref().map(|found| found.session);
     let batch = cancel_record(&mut proxy.ink(), &client, session, pid, now());
-    match found {
+    METRICS.cancels.one(match found {
         None => {
             proxy.pace.guessed(address, Instant::now());
             proxy.journal.note(batch);
+            if is_heard { CancelOutcome::Unknown } else { CancelOutcome::Ignored }
         }
-        Some(found) => {
-            if let Ok(target) = proxy.journal.append(Unrecorded::new(batch, found.target)).await
-                && let Err(error) = target.cancel().await
-            {
-                tracing::warn!(login = %found.login, database = %found.database, error = %causes::line(&error), "cancel failed");
-            }
-        }
-    }
+        Some(found) => match proxy.journal.append(Unrecorded::new(batch, found.target)).await {
+            Err(_) => CancelOutcome::Unrecorded,
+            Ok(target) => match target.cancel().await {
+                Ok(()) => CancelOutcome::Sent,
+                Err(error) => {
+                    tracing::warn!(login = %found.login, database = %found.database, error = %causes::line(&error), "cancel failed");
+                    CancelOutcome::Failed
+                }
+            },
+        },
+    });
     // As PostgreSQL: no answer, but closed in order (a client on TLS waits for close_notify).
     let _ = stream.shutdown().await;
 }
@@ -290,7 +325,10 @@ impl Proxy {
         parameters.extend(request.replication.map(|kind| ("replication".to_owned(), kind)));
         let wanted =
             upstream::Request { role: &role, password, database: &route.dbname, parameters: &parameters, replication };
-        let upstream = match upstream::connect(&database.upstream, &wanted).await {
+        let (meter, asked) = (METRICS.database(route.index), Instant::now());
+        let connected = upstream::connect(&database.upstream, &wanted).await;
+        meter.connected(&connected, asked.elapsed());
+        let upstream = match connected {
             Ok(upstream) => upstream,
             Err(error) => {
                 tracing::warn!(%login, %role, database = %database.name, error = %causes::line(&error), "cannot connect");
@@ -307,7 +345,7 @@ impl Proxy {
         };
         let registered = self.cancels.register(upstream.pid_shown, request.minor >= NEWEST_MINOR, cancellable);
         let bound = session.bind(&upstream, self.config.audit.parameters);
-        Ok(Admitted { bound, upstream, registered, database, place })
+        Ok(Admitted { bound, upstream, registered, database, meter, place })
     }
 }
 

@@ -180,7 +180,7 @@ async fn check_against_real_counterparts() {
         "CREATE ROLE owner; CREATE ROLE mighty LOGIN CREATEROLE BYPASSRLS PASSWORD 'secret' IN ROLE owner, pg_read_server_files;
          CREATE ROLE god SUPERUSER LOGIN PASSWORD 'secret'",
     );
-    let provider = Liar::start().await;
+    let provider = Liar::start();
     provider.amend(
         "/.well-known/openid-configuration",
         &json!({ "scopes_supported": ["openid", "email"], "claims_supported": ["sub", "email"] }),

@@ -298,6 +298,34 @@ fn tests_wait_for_events() {
     check("tests that sleep", asleep);
 }
 
+/// The feature `unaudited-bench` does not compile where panics unwind (domain: `audit/record/batch.rs`).
+#[test]
+fn what_is_released_records() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let mut wrong = Vec::new();
+    for profile in manifest.split("\n[profile.").skip(1) {
+        let name = profile.split(']').next().expect("a name");
+        if name != "unaudited" && profile.contains("panic = \"abort\"") {
+            wrong.push(format!("profile {name} does not unwind"));
+        }
+    }
+    for package in ["domain", "safe-boundary"] {
+        let manifest = fs::read_to_string(root().join("crates").join(package).join("Cargo.toml")).expect("a manifest");
+        let uses = manifest.lines().filter(|line| !line.starts_with("unaudited-bench = "));
+        let uses = uses.filter(|line| line.contains("unaudited-bench") || line.starts_with("default = "));
+        wrong.extend(uses.map(|line| format!("{package}: {line}")));
+    }
+    let lock = fs::read_to_string(root().join("crates/domain/src/audit/record/batch.rs")).expect("batches");
+    if !lock.contains("#[cfg(all(feature = \"unaudited-bench\", not(panic = \"abort\")))]\ncompile_error!") {
+        wrong.push("batch.rs lets the feature compile anywhere".to_owned());
+    }
+    let binary = fs::read(env!("CARGO_BIN_EXE_safe-boundary")).expect("the binary");
+    if memchr::memmem::find(&binary, b"WITHOUT AUDIT").is_some() {
+        wrong.push("the binary leaves out the audit".to_owned());
+    }
+    check("a way to run without the audit", wrong);
+}
+
 /// What is true on one machine only, or is nobody's business.
 #[test]
 fn no_machine_is_named() {

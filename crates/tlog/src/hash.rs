@@ -21,7 +21,14 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let mut text = [0; 64];
+        // Each record shows a hash: the formatter's way through 32 numbers costs more than hashing the record.
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            let digits = [byte >> 4, byte & 0x0f].map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'?'));
+            pair.copy_from_slice(&digits);
+        }
+        out.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Common;
+use crate::metrics::METRICS;
 
 /// How much to log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -59,6 +60,7 @@ pub fn start(common: &Common) {
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
+    METRICS.panics.one();
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current().name().unwrap_or_default().to_owned();
     // Function names only; empty unless RUST_BACKTRACE is set.

@@ -29,7 +29,7 @@ pub mod test_login;
 ///
 /// Start with `safe-boundary init`, look at what `safe-boundary check` says, then run `safe-boundary serve`.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(version = crate::version::VERSION, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 fine, 1 failed while running, 2 findings, 64 usage or configuration.")]
 pub struct Arguments {
     /// What to do.

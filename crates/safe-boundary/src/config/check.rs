@@ -17,13 +17,13 @@ use super::source::{At, Source};
 use super::{Audit, Config, Idp, Limits, Preset, SecretSource, Server, Session, secret, units};
 use crate::idp::presets;
 
-const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// Checks all of it. What is wrong is in `source`; then the result is not to be used.
 pub(super) fn config(raw: Raw, base: &Path, source: &mut Source<'_>) -> Config {
     let mut check = Check { source, base };
     let top = At::default();
-    Config {
+    let config = Config {
         server: check.server(raw.server, &top.key("server")),
         idp: check.idp(raw.idp, &top.key("idp")),
         session: check.session(raw.session, &top.key("session")),
@@ -31,7 +31,9 @@ pub(super) fn config(raw: Raw, base: &Path, source: &mut Source<'_>) -> Config {
         databases: check.databases(raw.database, &raw.groups, &top.key("database")),
         groups: raw.groups.into_iter().collect(),
         audit: check.audit(&raw.audit, &top.key("audit")),
-    }
+    };
+    check.ports(&config, &top.key("server").key("metrics"));
+    config
 }
 
 /// Takes values apart; notes what is wrong and goes on with a placeholder, so that all mistakes are found.
@@ -64,7 +66,20 @@ impl Check<'_, '_> {
             public_url: public_url.trim_end_matches('/').to_owned(),
             default_domain: raw.default_domain,
             drain: self.duration(&raw.drain, &at.key("drain")),
+            metrics: raw.metrics.map(|text| self.address(&text, "127.0.0.1:9090", &at.key("metrics"))),
             node,
+        }
+    }
+
+    /// Clients and machines that watch cannot share a port.
+    fn ports(&mut self, config: &Config, at: &At) {
+        let Some(metrics) = config.server.metrics.filter(|address| address.port() != 0) else { return };
+        if let Some(database) = config.databases.iter().find(|database| database.listen == metrics) {
+            let message = format!(
+                "expected an address of its own for `server.metrics`, found `{metrics}`, where `{}` listens",
+                database.name
+            );
+            self.source.wrong(at, message);
         }
     }
 
@@ -120,7 +135,7 @@ impl Check<'_, '_> {
         let segment = &raw.segment.0;
         let segment_bytes = units::size(segment).filter(|bytes| SEGMENT_BYTES.contains(bytes));
         if segment_bytes.is_none() {
-            let message = format!("expected a size from `1MiB` to `1GiB` for `audit.segment`, found `{segment}`");
+            let message = format!("expected a size from `64KiB` to `1GiB` for `audit.segment`, found `{segment}`");
             self.source.wrong(&at.key("segment"), message);
         }
         let parameters = match raw.parameters {

@@ -36,7 +36,6 @@ const KEYS: &[&str] = &[
     "keys",
     "policy",
     "server.console",
-    "server.metrics",
     "server.state",
     "server.state_key",
     "server.trusted_proxies",

@@ -93,6 +93,8 @@ pub struct Server {
     pub default_domain: Option<String>,
     /// How long running sessions may go on after SIGTERM.
     pub drain: Duration,
+    /// Where metrics are served; nowhere, unless it says so.
+    pub metrics: Option<SocketAddr>,
     /// The name of this node in records.
     pub node: String,
 }

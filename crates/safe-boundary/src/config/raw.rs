@@ -57,6 +57,10 @@ pub(super) struct Server {
     /// How long running sessions may go on after SIGTERM. `"0"` ends them at once.
     #[serde(default = "default_drain")]
     pub(super) drain: Span,
+    /// Where metrics (`/metrics`), `/healthz` and `/readyz` are served over plain HTTP, without asking who wants to know;
+    /// keep it on loopback or on a network for machines. Default: nowhere.
+    #[schemars(title = "address", example = &"127.0.0.1:9090")]
+    pub(super) metrics: Option<String>,
     /// The name of this node in records. Default: the host name.
     pub(super) node: Option<String>,
 }
@@ -175,7 +179,7 @@ pub(super) struct Audit {
     /// What is recorded of bind parameters: their values, or nothing.
     #[serde(default)]
     pub(super) parameters: Parameters,
-    /// How large a segment of the journal is, from `1MiB` to `1GiB`. Segments are preallocated.
+    /// How large a segment of the journal is, from `64KiB` to `1GiB`. Segments are preallocated.
     #[serde(default = "default_segment")]
     pub(super) segment: Size,
 }

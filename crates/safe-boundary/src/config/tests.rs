@@ -2,26 +2,7 @@
 
 use super::*;
 
-const MINIMAL: &str = r#"[server]
-tls_cert = "server.crt"
-tls_key = "server.key"
-
-[idp]
-issuer = "https://example.okta.com"
-client_id = "0oa"
-
-[audit]
-dir = "audit"
-
-[[database]]
-name = "payments"
-listen = "0.0.0.0:6432"
-upstream = "host=db.internal dbname=reports sslmode=verify-full"
-
-[[database.role]]
-role = "payments_ro"
-groups = ["engineering"]
-"#;
+const MINIMAL: &str = include_str!("minimal.toml");
 
 const FULL: &str = r#"
 [server]
@@ -31,6 +12,7 @@ allow_plaintext = ["127.0.0.0/8", "::1/128"]
 public_url = "https://boundary.example.com/"
 default_domain = "example.com"
 drain    = "1m"
+metrics  = "127.0.0.1:9090"
 node     = "proxy-1"
 
 [idp]
@@ -386,7 +368,7 @@ fn values_that_mean_nothing() {
     check(
         "[[database]]",
         "segment = \"16MB\"\n\n[[database]]",
-        &["boundary.toml:12:11: expected a size from `1MiB` to `1GiB` for `audit.segment`, found `16MB`"],
+        &["boundary.toml:12:11: expected a size from `64KiB` to `1GiB` for `audit.segment`, found `16MB`"],
     );
     check(
         "[idp]",

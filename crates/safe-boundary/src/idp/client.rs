@@ -13,12 +13,13 @@ use domain::identity::keys::{KeyError, KeySet};
 use domain::identity::verify::{Identity, Rules, TokenError, verify};
 use domain::secret::Secret;
 use jiff::Timestamp;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::device::LoginFailure;
 use super::discovery::{self, Discovery, Metadata};
 use super::error::{Endpoint, Error};
-use super::http::Http;
+use super::http::{Http, TIMEOUT};
 use super::keys::Keys;
 use crate::clock;
 use crate::config::{self, Idp, Preset};
@@ -142,7 +143,9 @@ impl IdpClient {
         let (id, access, refresh) = (take("id_token")?, take("access_token")?, take("refresh_token")?);
         let id = id.ok_or(Error::NoIdToken)?;
         let rules = Rules { access_token: access, ..self.0.rules.clone() };
-        let identity = self.verify(id.reveal(), &rules).await?;
+        // Where the keys cannot be had, each waits for its turn to try: nobody may wait for all the others' tries.
+        let slow = Error::Slow { endpoint: Endpoint::Keys, after: TIMEOUT };
+        let identity = timeout(TIMEOUT, self.verify(id.reveal(), &rules)).await.map_err(|_| slow)??;
         let identity = self.with_groups(identity, &rules).await?;
         Ok(SignedIn { identity, tokens: Tokens { id, refresh } })
     }

@@ -22,10 +22,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::client::{Authentication, IdpClient, SignedIn, random_text};
 use super::discovery::Metadata;
 use super::error::{Endpoint, Error};
-use super::http::{Reach, Reply, TIMEOUT, is_busy};
+use super::http::{Reach, Reply, is_busy};
 use super::presets;
 
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// How long it may take to get a code. A person hears within five seconds that there is none: recording that, and
+/// telling her, takes time too.
+const CODE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The longest user code that people are shown, in bytes.
 const USER_CODE_BYTES_MAX: usize = 64;
@@ -93,8 +97,8 @@ impl IdpClient {
     /// # Errors
     /// [`Error`] when there is no code to be had; nobody needs to be shown anything then.
     pub async fn begin_device(&self) -> Result<DeviceLogin, Error> {
-        let slow = Error::Slow { endpoint: Endpoint::DeviceAuthorization, after: TIMEOUT };
-        timeout(TIMEOUT, self.ask_for_code()).await.map_err(|_| slow)?
+        let slow = Error::Slow { endpoint: Endpoint::DeviceAuthorization, after: CODE_TIMEOUT };
+        timeout(CODE_TIMEOUT, self.ask_for_code()).await.map_err(|_| slow)?
     }
 
     async fn ask_for_code(&self) -> Result<DeviceLogin, Error> {
@@ -162,6 +166,7 @@ impl IdpClient {
                 let code = entra.map_or_else(|| code.to_owned(), |number| format!("{code}, AADSTS{number}"));
                 Error::Client { endpoint, code, remedy }
             }
+            None if is_busy(status) => Error::Busy { endpoint, status },
             None => Error::Status { endpoint, status },
         }
     }

@@ -1,7 +1,7 @@
 //! The provider's discovery document (OpenID Connect Discovery 1.0).
 //!
-//! Promises: the document must name the configured issuer, byte for byte, and only endpoints within its reach; one
-//! request at a time, however many people are waiting.
+//! Promises: the document must name the configured issuer, byte for byte, and only endpoints within its reach; the keys
+//! stay where they were when the process began; one request at a time, however many people are waiting.
 //! Deliberately not here: building addresses by hand. What the document does not say does not exist.
 
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use crate::config::Preset;
 
 /// How long a document is used before it is fetched again.
 const TTL: Duration = Duration::from_secs(3600);
+
+/// How long one without a device flow is: somebody who is told so switches it on, and tries again.
+const TTL_UNFIT: Duration = Duration::from_secs(10);
 
 /// What the provider says of itself.
 #[derive(Clone, Debug)]
@@ -43,7 +46,15 @@ pub struct Metadata {
 /// The document, fetched when needed and kept for a while.
 #[derive(Debug, Default)]
 pub(super) struct Discovery {
-    kept: Mutex<Option<(Instant, Arc<Metadata>)>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    document: Option<(Instant, Arc<Metadata>)>,
+    /// The origin of `jwks_uri` in the first document. Whoever can forge a document for a moment must not have people
+    /// signed in by keys of his own for an hour.
+    keys_origin: Option<String>,
 }
 
 impl Discovery {
@@ -52,16 +63,32 @@ impl Discovery {
         // Whoever comes while a request is under way waits here for its answer; a waiter that goes away frees its
         // place, and one that was fetching lets the next one fetch.
         let mut kept = self.kept.lock().await;
-        if let Some((fetched, metadata)) = kept.as_ref()
-            && fetched.elapsed() < TTL
+        if let Some((fetched, metadata)) = &kept.document
+            && fetched.elapsed() < metadata.ttl()
         {
             return Ok(Arc::clone(metadata));
         }
         let url = address(http, issuer)?;
         let body = http.fetch(Endpoint::Discovery, http.get(&url)).await?;
         let metadata = Arc::new(Metadata::parse(&body, issuer, preset, http.reach())?);
-        *kept = Some((Instant::now(), Arc::clone(&metadata)));
+        kept.pin(&metadata)?;
+        kept.document = Some((Instant::now(), Arc::clone(&metadata)));
         Ok(metadata)
+    }
+}
+
+impl Kept {
+    /// Notes where the keys are, or finds them where they were.
+    fn pin(&mut self, metadata: &Metadata) -> Result<(), Error> {
+        let found = metadata.jwks_uri.origin().ascii_serialization();
+        match &self.keys_origin {
+            Some(expected) if *expected != found => Err(Error::KeysMoved { expected: expected.clone(), found }),
+            Some(_) => Ok(()),
+            None => {
+                self.keys_origin = Some(found);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -72,6 +99,10 @@ pub(super) fn address(http: &Http, issuer: &str) -> Result<Url, Error> {
 }
 
 impl Metadata {
+    const fn ttl(&self) -> Duration {
+        if self.device_authorization_endpoint.is_some() { TTL } else { TTL_UNFIT }
+    }
+
     fn parse(raw: &[u8], issuer: &str, preset: Preset, reach: Reach) -> Result<Self, Error> {
         let malformed = |source| Error::Malformed { endpoint: Endpoint::Discovery, source };
         let document = Claims::parse(raw).map_err(malformed)?;
@@ -137,7 +168,32 @@ mod tests {
         let metadata = parse(&document()).unwrap();
         assert_eq!(metadata.jwks_uri.as_str(), "https://keys.example.net/jwks");
         assert!(metadata.userinfo_endpoint.is_none());
+        assert_eq!(metadata.ttl(), TTL);
         assert_eq!(metadata.client_authentication, ["client_secret_basic"]);
+    }
+
+    #[test]
+    fn a_device_flow_that_is_switched_on_is_found_soon() {
+        let mut document = document();
+        document.as_object_mut().unwrap().remove("device_authorization_endpoint");
+        assert_eq!(parse(&document).unwrap().ttl(), TTL_UNFIT);
+    }
+
+    #[test]
+    fn b18_the_keys_stay_on_their_host() {
+        let mut kept = Kept::default();
+        let mut check = |jwks_uri: &str, expected: bool| {
+            let mut document = document();
+            document["jwks_uri"] = json!(jwks_uri);
+            assert_eq!(kept.pin(&parse(&document).unwrap()).is_ok(), expected, "{jwks_uri}");
+        };
+        check("https://keys.example.net/jwks", true);
+        check("https://keys.example.net/v2/jwks?x=1", true);
+        check("https://keys.example.net:443/jwks", true);
+        check("https://keys.example.net:8443/jwks", false);
+        check("https://evil.example/jwks", false);
+        check("https://idp.example.com/jwks", false);
+        check("https://keys.example.net/jwks", true);
     }
 
     #[test]

@@ -132,6 +132,17 @@ pub enum Error {
         /// What usually helps.
         remedy: &'static str,
     },
+    /// The discovery document names another place for the keys than it did before.
+    #[error(
+        "expected the jwks_uri at `{expected}`, where it was before, got `{found}`; restart the proxy if the provider \
+         has moved its keys"
+    )]
+    KeysMoved {
+        /// Scheme, host and port so far.
+        expected: String,
+        /// What the document says now.
+        found: String,
+    },
     /// The issuer or an endpoint has an address that must not be called.
     #[error("expected an https address that may be called for the {endpoint}, got `{address}`")]
     Address {
@@ -203,6 +214,7 @@ impl Error {
             | Self::Keys(_)
             | Self::Unusable { .. }
             | Self::Issuer { .. }
+            | Self::KeysMoved { .. }
             | Self::Address { .. }
             | Self::NoIdToken => Trouble::AnswersWrongly,
             Self::Roots { .. } | Self::Tls(_) | Self::Setup(_) | Self::NoRoots | Self::Secret(_) | Self::Randomness => {

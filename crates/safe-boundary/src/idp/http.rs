@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::error::{Endpoint, Error};
+use crate::metrics::{IdpOutcome, METRICS};
 
 /// The longest answer that is read, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -82,7 +83,7 @@ impl Reach {
         let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && loopback);
         let host_fits = match literal {
-            _ if loopback => self.loopback,
+            _ if loopback || is_local_name(&url) => self.loopback,
             Some(ip) => may_be_called(ip) || (self.link_local && is_link_local(ip)),
             None => url.has_host(),
         };
@@ -107,6 +108,12 @@ fn literal_of(url: &Url) -> Option<IpAddr> {
 
 fn is_loopback(url: &Url, literal: Option<IpAddr>) -> bool {
     literal.map_or_else(|| url.host_str() == Some("localhost"), |ip| ip.is_loopback())
+}
+
+/// Other names for this machine (RFC 6761 §6.3). Not all resolvers know that, so plain http may not go there.
+fn is_local_name(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Link-local addresses, where clouds answer with credentials of the machine, and the few of them that are not.
@@ -171,32 +178,11 @@ impl Http {
 
     /// Sends a request and reads the whole answer, whatever its status but a redirect.
     pub(super) async fn send(&self, endpoint: Endpoint, request: RequestBuilder) -> Result<Reply, Error> {
-        let failed = |error: reqwest::Error| {
-            if error.is_timeout() {
-                Error::Slow { endpoint, after: TIMEOUT }
-            } else {
-                Error::Unreachable { endpoint, source: error.without_url() }
-            }
-        };
-        let mut response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(Error::Redirect { endpoint, status: status.as_u16() });
-        }
-        let seconds = |value: &reqwest::header::HeaderValue| value.to_str().ok()?.trim().parse().ok();
-        let retry_after = response.headers().get("retry-after").and_then(seconds).map(Duration::from_secs);
-        let date = response
-            .headers()
-            .get("date")
-            .and_then(|value| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.to_str().ok()?).ok());
-        let mut body = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len().saturating_add(chunk.len()) > BODY_BYTES_MAX {
-                return Err(Error::TooLarge { endpoint });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Reply { status: status.as_u16(), retry_after, date, body })
+        let begun = Instant::now();
+        let reply = exchange(endpoint, request).await;
+        let outcome = reply.as_ref().map_or_else(IdpOutcome::from, |reply| reply.status.into());
+        METRICS.idp.asked(endpoint, outcome, begun.elapsed());
+        reply
     }
 
     /// Sends a request and wants a plain success.
@@ -208,6 +194,35 @@ impl Http {
             status => Err(Error::Status { endpoint, status }),
         }
     }
+}
+
+async fn exchange(endpoint: Endpoint, request: RequestBuilder) -> Result<Reply, Error> {
+    let failed = |error: reqwest::Error| {
+        if error.is_timeout() {
+            Error::Slow { endpoint, after: TIMEOUT }
+        } else {
+            Error::Unreachable { endpoint, source: error.without_url() }
+        }
+    };
+    let mut response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(Error::Redirect { endpoint, status: status.as_u16() });
+    }
+    let seconds = |value: &reqwest::header::HeaderValue| value.to_str().ok()?.trim().parse().ok();
+    let retry_after = response.headers().get("retry-after").and_then(seconds).map(Duration::from_secs);
+    let date = response
+        .headers()
+        .get("date")
+        .and_then(|value| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.to_str().ok()?).ok());
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len().saturating_add(chunk.len()) > BODY_BYTES_MAX {
+            return Err(Error::TooLarge { endpoint });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { status: status.as_u16(), retry_after, date, body })
 }
 
 /// Whether a status means "not now" and not "never".
@@ -284,6 +299,9 @@ mod tests {
         check(public, "http://127.0.0.1/jwks", false);
         check(public, "https://127.0.0.1/jwks", false);
         check(public, "https://localhost/jwks", false);
+        check(public, "https://localhost./jwks", false);
+        check(public, "https://LOCALHOST/jwks", false);
+        check(public, "https://idp.localhost/jwks", false);
         check(public, "https://[::1]/jwks", false);
         check(public, "https://169.254.169.254/latest", false);
         check(public, "https://[::ffff:169.254.169.254]/latest", false);
@@ -302,6 +320,7 @@ mod tests {
         check("http://127.0.0.1:8080", "http://localhost/jwks", true);
         check("http://127.0.0.1:8080", "http://idp.example.com/jwks", false);
         check("http://localhost", "http://[::1]/jwks", true);
+        check("http://localhost", "http://idp.localhost/jwks", false);
         check("http://localhost", "https://169.254.169.254/", false);
         check("https://169.254.1.1", "https://169.254.1.1/jwks", true);
         for issuer in ["http://idp.example.com", "ftp://127.0.0.1", "idp.example.com", "https://0.0.0.0", ""] {

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use super::error::{Endpoint, Error};
 use super::http::Http;
+use crate::clock;
+use crate::metrics::METRICS;
 
 /// How long keys are used before they are fetched again.
 const TTL: Duration = Duration::from_secs(600);
@@ -93,7 +95,9 @@ impl Kept {
 
 async fn fetch(http: &Http, url: &Url) -> Result<Arc<KeySet>, Error> {
     let body = http.fetch(Endpoint::Keys, http.get(url)).await?;
-    Ok(Arc::new(KeySet::parse(&body)?))
+    let keys = Arc::new(KeySet::parse(&body)?);
+    METRICS.idp.keys_came(clock::now());
+    Ok(keys)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Signing a person in on a bare connection: her own code, shown here, and released by its own approval alone.
 //!
-//! Promises: no upstream is touched; a client that goes away ends its polling; each step is recorded before the next.
+//! Promises: no upstream is touched; a client that goes away ends its polling; each step is recorded before the next;
+//! whoever else waits under the same name is named to her by address, for it may be somebody who hopes for her click.
 //! Deliberately not here: talking to the IdP (`idp`), and what a token must be (`domain::identity`).
+
+use std::net::IpAddr;
 
 use domain::session::{AnotherPerson, Identified, LoginStep, Session, Startup};
 use pgproto::notice::{Notice, Severity};
@@ -15,6 +18,9 @@ use crate::causes;
 use crate::clock::now;
 use crate::idp::{self, DeviceLogin, IdpClient, LoginFailure, Prompt};
 use crate::trail::journal::Journal;
+
+/// How many other addresses a prompt names.
+const OTHERS_NAMED_MAX: usize = 4;
 
 /// How a sign-in comes to nothing.
 #[derive(Debug)]
@@ -31,7 +37,7 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// Signs the person in who this client says it is.
+/// Signs the person in who this client says it is, while `others` wait under the same name.
 ///
 /// # Errors
 /// [`Stop`]: nobody was signed in, or somebody else.
@@ -41,6 +47,7 @@ pub async fn sign_in(
     idp: &IdpClient,
     journal: &Journal,
     drain: watch::Receiver<Drain>,
+    others: &[IpAddr],
 ) -> Result<Session<Identified>, Stop> {
     let begun = tokio::select! {
         begun = idp.begin_device() => begun,
@@ -52,7 +59,7 @@ pub async fn sign_in(
     };
     let prompted = session.step(LoginStep::Prompted, None, (), now());
     journal.append(prompted).await.map_err(|_| Refusal::Journal)?;
-    if front.tell(&prompt(device.prompt(), &session)).await.is_err() {
+    if front.tell(&prompt(device.prompt(), &session, others)).await.is_err() {
         return Err(abandoned(&mut session, journal, None, Stop::Gone).await);
     }
     let answer = answer(&mut session, front, device, journal, drain).await?;
@@ -123,7 +130,7 @@ const fn interrupted(interruption: &Interruption) -> Stop {
 }
 
 /// The prompt: what to open and the code in the message, the rest in two more lines.
-fn prompt(prompt: &Prompt, session: &Session<Startup>) -> Notice {
+fn prompt(prompt: &Prompt, session: &Session<Startup>, others: &[IpAddr]) -> Notice {
     let (uri, code) = (&prompt.verification_uri, &prompt.user_code);
     let minutes = prompt.expires_in.as_secs().div_ceil(60);
     let notice = Notice::new(
@@ -134,11 +141,37 @@ fn prompt(prompt: &Prompt, session: &Session<Startup>) -> Notice {
     let plural = if minutes == 1 { "" } else { "s" };
     let whom = session.login();
     let notice = notice.detail(format!(
-        "The code is for {whom}, database {}, and lasts {minutes} minute{plural}. Enter it only if you started this yourself.",
-        session.database()
+        "The code is for {whom}, database {}, and lasts {minutes} minute{plural}. Enter it only if you started this yourself.{}",
+        session.database(),
+        warning(others),
     ));
     match &prompt.verification_uri_complete {
         Some(complete) => notice.hint(format!("Or open {complete}")),
         None => notice,
+    }
+}
+
+/// Who else waits under her name: her own other terminals, she will know, or somebody who hopes for the wrong code.
+fn warning(others: &[IpAddr]) -> String {
+    let named: Vec<_> = others.iter().take(OTHERS_NAMED_MAX).map(ToString::to_string).collect();
+    match others.len().saturating_sub(named.len()) {
+        _ if named.is_empty() => String::new(),
+        0 => format!(" Others wait under the same name: {}.", named.join(", ")),
+        more => format!(" Others wait under the same name: {} and {more} more.", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b20b_a_few_others_are_named_and_the_rest_counted() {
+        let others: Vec<IpAddr> = (1..=6).map(|last| IpAddr::from([10, 0, 0, last])).collect();
+        let check = |count: usize, expected: &str| assert_eq!(warning(&others[..count]), expected);
+        check(0, "");
+        check(1, " Others wait under the same name: 10.0.0.1.");
+        check(4, " Others wait under the same name: 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4.");
+        check(6, " Others wait under the same name: 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4 and 2 more.");
     }
 }

@@ -3,7 +3,7 @@
 //! Promises: what was counted is given back when the guard goes away, however a connection ends.
 //! Deliberately not here: what the client is told when there is no room.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,6 +134,15 @@ impl Tallies {
         let login = enter(&self.sign_ins_by_login, login)?;
         let address = enter(&self.sign_ins_by_address, address)?;
         Some(SignIn { _both: both, _login: login, _address: address })
+    }
+
+    /// From where sign-ins as this login are under way, each address once.
+    #[must_use]
+    pub fn signing_in(&self, login: &str) -> Vec<IpAddr> {
+        let login = login.to_ascii_lowercase();
+        let counts = self.sign_ins.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses = counts.0.keys().filter(|(of, _)| *of == login).map(|(_, address)| *address);
+        addresses.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// A session of a person, by issuer and subject.

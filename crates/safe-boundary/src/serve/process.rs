@@ -5,6 +5,7 @@
 //! Deliberately not here: what happens to a connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,9 +19,11 @@ use tokio::task::JoinSet;
 
 use super::{Proxy, connection};
 use crate::cli::exit::{Exit, Failure};
+use crate::clock::now;
 use crate::config::{Config, Database};
 use crate::entropy;
 use crate::idp::IdpClient;
+use crate::metrics::{self, METRICS};
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listen::{self, Arrival, Port, Workers};
 use crate::proxy::pace::Pace;
@@ -28,6 +31,7 @@ use crate::proxy::relay::Drain;
 use crate::proxy::tally::Tallies;
 use crate::proxy::tls;
 use crate::trail::journal::{self, Journal};
+use crate::version::VERSION;
 
 /// How often the certificate's files are looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
@@ -51,24 +55,38 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
     let drain_time = config.server.drain;
     let (drain, draining) = watch::channel(Drain::No);
+    METRICS.prepare(&config, now());
     let listeners = bind(&config)?;
+    let watched = bind_metrics(&config)?;
     let journal = open_journal(&config)?;
+    let readiness = metrics::Readiness { journal: journal.clone(), drain: draining.clone() };
+    let lookout = metrics::watch(config.clone());
     let proxy = Arc::new(proxy(config, journal.clone(), draining)?);
 
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let workers = {
         let proxy = Arc::clone(&proxy);
         let serve = move |arrival: Arrival| one(Arc::clone(&proxy), arrival, alive.clone());
-        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Arc::new(Workers::start(count, serve).map_err(running)?)
+        // One core is the journal's: what its thread waits for, everybody waits for.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Arc::new(Workers::start(cores.saturating_sub(1).max(1), serve).map_err(running)?)
     };
     let mut tasks = JoinSet::new();
     for (listener, port) in listeners {
         let workers = Arc::clone(&workers);
         tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
     }
+    // Asked until the very end: whoever watches wants to know how the drain goes.
+    let mut watching = JoinSet::new();
+    if let Some(socket) = watched {
+        watching.spawn(metrics::Listener { socket, readiness }.serve());
+        watching.spawn(lookout);
+    }
     tasks.spawn(watch_certificate(Arc::clone(&proxy), cert, key));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), epoch = journal.epoch(), "ready");
+    if cfg!(feature = "unaudited-bench") {
+        tracing::error!("this build records nothing; it is for measuring only");
+    }
+    tracing::info!(version = VERSION, epoch = journal.epoch(), "ready");
     // Not under systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
@@ -98,17 +116,22 @@ async fn one(proxy: Arc<Proxy>, arrival: Arrival, _alive: mpsc::Sender<()>) {
     }
 }
 
-/// One listener for each address, with all databases that name it.
-fn bind(config: &Config) -> Result<Vec<(TcpListener, Arc<Port>)>, Failure> {
+/// One port for each address, with all databases that name it. Port 0 means any free one: never the same.
+fn ports(addresses: impl Iterator<Item = SocketAddr>) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
-    for (index, database) in config.databases.iter().enumerate() {
-        match ports.iter_mut().find(|port| port.address == database.listen) {
+    for (index, address) in addresses.enumerate() {
+        match ports.iter_mut().find(|port| port.address == address && address.port() != 0) {
             Some(port) => port.databases.push(index),
-            None => ports.push(Port { address: database.listen, databases: vec![index] }),
+            None => ports.push(Port { address, databases: vec![index] }),
         }
     }
+    ports
+}
+
+/// A listener for each port.
+fn bind(config: &Config) -> Result<Vec<(TcpListener, Arc<Port>)>, Failure> {
     let mut listeners = Vec::new();
-    for port in ports {
+    for port in ports(config.databases.iter().map(|database| database.listen)) {
         let failed = |source| Failure::Running(Box::new(BindError { address: port.address, source }));
         let listener = listen::bind(port.address).map_err(failed)?;
         let address = listener.local_addr().map_err(running)?;
@@ -120,11 +143,19 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, Arc<Port>)>, Failure> {
     Ok(listeners)
 }
 
+/// The port for machines that watch, if there is one.
+fn bind_metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = config.server.metrics else { return Ok(None) };
+    let listener = listen::bind(address).map_err(|source| Failure::Running(Box::new(BindError { address, source })))?;
+    tracing::info!(address = %listener.local_addr().map_err(running)?, paths = "/metrics, /healthz, /readyz", "listening");
+    Ok(Some(listener))
+}
+
 /// A listener's address cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 struct BindError {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     source: io::Error,
 }
 
@@ -142,6 +173,7 @@ fn open_journal(config: &Config) -> Result<Journal, Failure> {
 fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Result<Proxy, Failure> {
     let tls = tls::server_config(&config.server.tls_cert, &config.server.tls_key)
         .map_err(|error| Failure::Usage(Box::new(error)))?;
+    METRICS.serves_certificate(&config.server.tls_cert);
     let idp = IdpClient::new(&config.idp).map_err(|error| Failure::Usage(Box::new(error)))?;
     let mappings = config.databases.iter().map(|database| mappings(database, &config.groups)).collect();
     Ok(Proxy {
@@ -186,6 +218,7 @@ async fn watch_certificate(proxy: Arc<Proxy>, cert: std::path::PathBuf, key: std
         match tls::server_config(&cert, &key) {
             Ok(config) => {
                 *proxy.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+                METRICS.serves_certificate(&cert);
                 tracing::info!(cert = %cert.display(), "the certificate was read again");
             }
             Err(error) => tracing::error!(%error, "the new certificate cannot be used; the old one stays"),
@@ -195,4 +228,17 @@ async fn watch_certificate(proxy: Arc<Proxy>, cert: std::path::PathBuf, key: std
 
 fn running(error: io::Error) -> Failure {
     Failure::Running(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_share_an_address_but_not_any_free_one() {
+        let addresses = ["127.0.0.1:6432", "127.0.0.1:0", "127.0.0.1:6432", "127.0.0.1:0", "127.0.0.2:6432"];
+        let ports = ports(addresses.iter().map(|address| address.parse().unwrap()));
+        let databases: Vec<_> = ports.into_iter().map(|port| port.databases).collect();
+        assert_eq!(databases, [vec![0, 2], vec![1], vec![3], vec![4]]);
+    }
 }

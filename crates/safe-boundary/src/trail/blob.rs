@@ -116,7 +116,8 @@ impl BlobStore {
     }
 
     /// Whether a sync has failed, so that nothing is stored any more.
-    pub(super) fn has_failed(&self) -> bool {
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
         self.0.failed.load(Ordering::Acquire)
     }
 

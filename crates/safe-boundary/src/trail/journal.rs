@@ -101,7 +101,9 @@ pub enum Error {
         source: io::Error,
     },
     /// What is there cannot be read.
-    #[error("the journal cannot be continued: {0}")]
+    #[error(
+        "the journal cannot be continued: {0}; restore the file, or move the audit folder aside and keep it as evidence"
+    )]
     Unreadable(#[from] read::Error),
     /// Records that had been durable are gone: no torn tail, but damage or an edit.
     #[error(
@@ -162,9 +164,13 @@ impl Journal {
     /// When another process has it open, the file system refuses, or records are missing that had been durable.
     pub fn open(dir: &Path, options: Options, ids: IdSource) -> Result<(Self, Recovery), Error> {
         let io = |source| Error::Io { dir: dir.to_owned(), source };
-        if !dir.exists() {
+        let missing: Vec<&Path> = dir.ancestors().take_while(|folder| !is_there(folder)).collect();
+        if !missing.is_empty() {
             options.disk.create_folder(dir).map_err(io)?;
-            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        }
+        // A folder is durable when its name is, in the folder above it, and so on up to one that was there.
+        for parent in missing.iter().filter_map(|folder| folder.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             options.disk.sync_folder(parent).map_err(io)?;
         }
         options.disk.create_folder(&super::layout::journal_dir(dir)).map_err(io)?;
@@ -201,10 +207,15 @@ impl Journal {
     pub async fn append<T>(&self, unrecorded: Unrecorded<T>) -> Result<T, AppendError> {
         let (sender, receiver) = oneshot::channel();
         let permit = self.0.queue.room(unrecorded.batch()).await?;
+        let mut rouse = None;
         let pending = unrecorded.append(|batch| {
-            let ticket = self.0.queue.push(batch, sender, permit)?;
+            let (ticket, asleep) = self.0.queue.push(batch, sender, permit)?;
+            rouse = asleep;
             Ok::<_, AppendError>(position(self.epoch(), ticket))
         })?;
+        if let Some(rouse) = rouse {
+            rouse.after_the_others().await;
+        }
         let receipt = receiver.await.unwrap_or(Err(AppendError::Stopped))?;
         pending.open(receipt).map_err(|_| AppendError::Stopped)
     }
@@ -219,6 +230,12 @@ impl Journal {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.0.queue.status()
+    }
+
+    /// How many batches wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.0.queue.queued()
     }
 
     /// Where content too large for a record goes.
@@ -246,6 +263,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.queue.close();
     }
+}
+
+/// Whether a folder exists; the empty path is where we are.
+fn is_there(folder: &Path) -> bool {
+    folder.as_os_str().is_empty() || folder.exists()
 }
 
 /// The right to write in this folder.

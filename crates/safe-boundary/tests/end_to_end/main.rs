@@ -2,7 +2,7 @@
 //!
 //! Promises: each test has a stage of its own (database, provider, proxy, folder) and leaves nothing behind; nothing
 //! waits for time to pass, only for something to happen.
-//! Deliberately not here: an identity provider that lies, and upstreams that do (`idp.rs`, `upstream.rs`).
+//! Deliberately not here: an identity provider that lies, and upstreams that do (`identity`, `upstream.rs`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,10 @@
 #[allow(dead_code, reason = "other tests use it too, and not all of it is needed here")]
 mod support;
 
+mod faults;
 mod kill;
 mod large;
 mod login;
+mod metrics;
 mod relay;
+mod watching;

@@ -12,6 +12,7 @@ mod audit;
 mod certificate;
 mod database;
 mod idp;
+mod metrics;
 mod report;
 
 use report::Report;
@@ -29,6 +30,7 @@ pub(super) async fn run(args: &CheckArgs, common: &Common) -> Result<Exit, Failu
     let config = load(&common.config)?;
     let mut report = Report::new(args.json, common.color);
     configuration(&mut report, &config, &common.config.display().to_string());
+    metrics::check(&mut report, config.server.metrics);
     certificate::check(&mut report, &config, crate::clock::now());
     idp::check(&mut report, &config).await;
     database::check(&mut report, &config).await;

@@ -38,7 +38,7 @@ impl Check<'_, '_> {
         if let Some(hostname) = &raw.hostname {
             self.host(hostname, &at.key("hostname"));
         }
-        let listen = self.listen(&raw.listen, &at.key("listen"));
+        let listen = self.address(&raw.listen, "0.0.0.0:6432", &at.key("listen"));
         let mut roles: Vec<Role> = Vec::new();
         for (index, role) in raw.role.into_iter().enumerate() {
             let role = self.role(role, groups, &at.key("role").index(index));
@@ -65,13 +65,11 @@ impl Check<'_, '_> {
         })
     }
 
-    fn listen(&mut self, text: &str, at: &At) -> SocketAddr {
+    pub(super) fn address(&mut self, text: &str, example: &str, at: &At) -> SocketAddr {
         text.parse().unwrap_or_else(|_| {
             let hint = if text.contains(':') { "" } else { ": add a port" };
-            let message = format!(
-                "expected an address and port such as `0.0.0.0:6432` for `{}`, found `{text}`{hint}",
-                at.name()
-            );
+            let message =
+                format!("expected an address and port such as `{example}` for `{}`, found `{text}`{hint}", at.name());
             self.source.wrong(at, message);
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
         })

@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::buffer::Buffer;
 use super::{Ended, Shared, stream};
 use crate::clock::now;
+use crate::metrics::METRICS;
 
 /// Runs until the server's side ends, or until it is told to stop; then it stops between two messages.
 pub(super) async fn run(
@@ -39,6 +40,7 @@ pub(super) async fn run(
             return Ended::ClientGone;
         }
         shared.client_is_within.set(walk.passing > 0);
+        METRICS.relay().down(pass);
         buffer.consume(pass);
         let more = match then {
             Then::Read => true,

@@ -72,6 +72,9 @@ impl Upward<'_, '_> {
         };
         let refused = intake.refused;
         let opened = match intake.effect.unsealed() {
+            _ if matches!(content, Content::Refused) && self.shared.journal.blobs().has_failed() => {
+                Err(AppendError::Stopped)
+            }
             _ if matches!(content, Content::Refused) => Err(AppendError::Full),
             Ok(flush) => Ok(flush),
             Err(sealed) => self.shared.journal.append(sealed).await,

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::buffer::Buffer;
 use super::{Ended, Shared, stream};
 use crate::clock::now;
+use crate::metrics::METRICS;
 use crate::trail::journal::AppendError;
 
 /// How often to see whether the client is still there while nothing can be read of it.
@@ -55,6 +56,7 @@ impl Server<'_> {
     /// Sends bytes; a client that goes away while the server does not take them ends it.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         self.is_within.set(true);
+        METRICS.relay().up(bytes.len());
         while_there(self.client, self.stream.write_all(bytes)).await?.map_err(lost)
     }
 
@@ -83,13 +85,18 @@ impl Upward<'_, '_> {
     async fn round(&mut self) -> Result<(), Ended> {
         let intake = self.shared.conversation.borrow_mut().intake(self.buffer.filled(), now());
         let (taken, refused) = (intake.taken, intake.refused());
+        let records = intake.effect.batch().len();
         if taken > 0 {
             match intake.effect.unsealed() {
                 Ok(forward) => self.forward(forward).await?,
                 Err(sealed) => match self.shared.journal.append(sealed).await {
-                    Ok(forward) => self.forward(forward).await?,
+                    Ok(forward) => {
+                        METRICS.relay().recorded(records);
+                        self.forward(forward).await?;
+                    }
                     Err(AppendError::Stopped) => return Err(Ended::JournalStopped),
                     Err(AppendError::Full) => {
+                        METRICS.relay().refused(records);
                         let raw = self.buffer.filled().get(..taken).unwrap_or_default();
                         let instead = self.shared.conversation.borrow_mut().refuse(&refused, raw);
                         self.server.send(&instead).await?;

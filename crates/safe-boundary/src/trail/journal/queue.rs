@@ -5,7 +5,9 @@
 //! Deliberately not here: files.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use domain::audit::pending::Receipt;
@@ -13,6 +15,7 @@ use domain::audit::record::Batch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{AppendError, Status};
+use crate::metrics::METRICS;
 
 /// What appends may hold in the queue, in KiB; who needs more waits.
 const ROOM_KIB: u32 = 32 << 10;
@@ -27,12 +30,16 @@ const NOTES_DELAY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) ticket: u64,
+    since: Instant,
     sender: oneshot::Sender<Result<Receipt, AppendError>>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Waiter {
     pub(super) fn tell(self, result: Result<Receipt, AppendError>) {
+        if result.is_ok() {
+            METRICS.journal.durable(self.since);
+        }
         // Who has gone away needs no answer.
         let _ = self.sender.send(result);
     }
@@ -88,13 +95,51 @@ struct State {
     waiters: usize,
     notes_bytes: usize,
     oldest_note: Option<Instant>,
-    /// The writer sleeps until it is woken. While it merely rests, it finds a note by itself.
-    is_asleep: bool,
+    rest: Rest,
     tickets: u64,
     refusal: Option<(Refusal, Instant)>,
     closing: bool,
     refused: u64,
     lost: u64,
+}
+
+/// Whether the writer must be woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    /// It is at work, or was woken: it looks at the queue by itself.
+    #[default]
+    Awake,
+    /// It looks again soon, which is soon enough for notes.
+    Dozing,
+    /// It waits to be woken.
+    Asleep,
+}
+
+/// Wakes the writer when it goes, for what has been pushed: the writer rests.
+#[derive(Debug)]
+#[must_use = "whoever pushed would wait in vain"]
+pub(super) struct Rouse<'q>(&'q Queue);
+
+impl Rouse<'_> {
+    /// Lets everything that is ready on this thread go first: what that appends goes into the same frame, under the
+    /// same sync. Nothing waits for time to pass.
+    pub(super) async fn after_the_others(self) {
+        let mut is_last = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut is_last, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Drop for Rouse<'_> {
+    fn drop(&mut self) {
+        self.0.wake(&mut self.0.state());
+    }
 }
 
 /// All bytes that a batch holds.
@@ -129,21 +174,22 @@ impl Queue {
         Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| AppendError::Stopped)
     }
 
-    /// Queues a batch, and says its ticket. A batch without records has its receipt at once, unless the journal
-    /// has stopped.
+    /// Queues a batch, and says its ticket, and whether the writer has to be roused for it. A batch without records has
+    /// its receipt at once, unless the journal has stopped.
     pub(super) fn push(
         &self,
         batch: Batch,
         sender: oneshot::Sender<Result<Receipt, AppendError>>,
         room: OwnedSemaphorePermit,
-    ) -> Result<u64, AppendError> {
+    ) -> Result<(u64, Option<Rouse<'_>>), AppendError> {
         let mut state = self.state();
         match state.refusal {
             Some((Refusal::Stopped, _)) => return Err(AppendError::Stopped),
             _ if state.closing => return Err(AppendError::Stopped),
             _ if batch.is_empty() => {
-                Waiter { ticket: 0, sender, _room: room }.tell(Ok(super::receipt(self.epoch, 0)));
-                return Ok(0);
+                Waiter { ticket: 0, since: Instant::now(), sender, _room: room }
+                    .tell(Ok(super::receipt(self.epoch, 0)));
+                return Ok((0, None));
             }
             Some((Refusal::Full, _)) => {
                 state.refused += 1;
@@ -153,11 +199,17 @@ impl Queue {
         }
         state.tickets += 1;
         state.waiters += 1;
-        let waiter = Waiter { ticket: state.tickets, sender, _room: room };
+        let waiter = Waiter { ticket: state.tickets, since: Instant::now(), sender, _room: room };
         let ticket = waiter.ticket;
         state.items.push_back(Item { batch, waiter: Some(waiter) });
-        self.changed.notify_one();
-        Ok(ticket)
+        let rouse = (state.rest != Rest::Awake).then_some(Rouse(self));
+        Ok((ticket, rouse))
+    }
+
+    fn wake(&self, state: &mut State) {
+        if std::mem::take(&mut state.rest) != Rest::Awake {
+            self.changed.notify_one();
+        }
     }
 
     pub(super) fn note(&self, batch: Batch) {
@@ -174,11 +226,15 @@ impl Queue {
         state.notes_bytes += bytes;
         if state.oldest_note.is_none() {
             state.oldest_note = Some(Instant::now());
-            if state.is_asleep {
-                self.changed.notify_one();
+            if state.rest == Rest::Asleep {
+                self.wake(&mut state);
             }
         }
         state.items.push_back(Item { batch, waiter: None });
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.state().items.len()
     }
 
     pub(super) fn close(&self) {
@@ -201,15 +257,14 @@ impl Queue {
                 None => match state.oldest_note {
                     Some(oldest) => oldest + NOTES_DELAY,
                     None if is_rested => {
-                        state.is_asleep = true;
+                        state.rest = Rest::Asleep;
                         state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                        state.is_asleep = false;
+                        state.rest = Rest::Awake;
                         continue;
                     }
                     None => {
                         is_rested = true;
-                        let rested = self.changed.wait_timeout(state, NOTES_DELAY);
-                        state = rested.unwrap_or_else(PoisonError::into_inner).0;
+                        state = self.doze(state, NOTES_DELAY);
                         continue;
                     }
                 },
@@ -221,8 +276,15 @@ impl Queue {
                     None => Work::Group(self.group(&mut state)),
                 };
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.doze(state, left);
         }
+    }
+
+    fn doze<'s>(&self, mut state: MutexGuard<'s, State>, at_most: Duration) -> MutexGuard<'s, State> {
+        state.rest = Rest::Dozing;
+        let mut state = self.changed.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0;
+        state.rest = Rest::Awake;
+        state
     }
 
     /// Takes what is written next: from the front, as much as goes into one frame.

@@ -14,6 +14,7 @@ use crate::trail::read::{Entry, Reader};
 
 mod faults;
 mod power;
+mod tail;
 
 /// A folder in memory where there is one: these tests do not measure disks.
 fn folder() -> TempDir {

@@ -16,6 +16,7 @@ use tlog::hash::{self, Hash};
 use super::Options;
 use super::recover::Tail;
 use super::segment::{Segment, Spare};
+use crate::metrics::METRICS;
 use crate::trail::blob::BlobStore;
 use crate::trail::layout::{self, FrameHeader, SegmentHeader};
 
@@ -111,6 +112,10 @@ impl Writer {
         sync: bool,
     ) -> Result<(), Trouble> {
         let batches = batches.into_iter();
+        if self.blobs.has_failed() {
+            // A session of its own brought one there: it is one disk, and nothing passes before a restart has read it.
+            return Err(broken("a sync of the blobs has failed"));
+        }
         // A crash after this leaves blobs that nothing refers to.
         for blob in batches.clone().flat_map(Batch::blobs) {
             self.blobs.store(&blob.sha256, &blob.bytes).map_err(|error| {
@@ -136,6 +141,7 @@ impl Writer {
         }
         self.index = header.first + u64::from(header.count);
         self.chain = header.chain;
+        METRICS.journal.wrote(header.count.into(), self.buffer.len());
         if sync {
             self.sync()?;
         }
@@ -149,7 +155,9 @@ impl Writer {
             && self.durable < self.index
         {
             // Whatever the reason: a second try may succeed without the data being there.
+            let begun = Instant::now();
             segment.file.sync().map_err(Trouble::Broken)?;
+            METRICS.journal.synced(self.index - self.durable, begun.elapsed());
             self.durable = self.index;
         }
         Ok(())

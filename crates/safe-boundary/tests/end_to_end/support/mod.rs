@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod idp;
 pub(crate) mod postgres;
@@ -15,6 +16,7 @@ pub(crate) mod server_log;
 pub(crate) mod trail;
 pub(crate) mod wire;
 
+use disk::BadDisk;
 use idp::Idp;
 use postgres::Postgres;
 use proxy::{Proxy, Settings};
@@ -44,6 +46,18 @@ impl Stage {
         Self { proxy, idp, postgres, folder }
     }
 
+    /// A stage whose proxy keeps its trail on a disk that fails as the test says.
+    pub(crate) fn on_a_bad_disk(settings: &Settings, is_shadowed: bool) -> (Self, BadDisk) {
+        let folder = postgres::unpack_template(&settings.postgres);
+        let postgres = Postgres::start(folder.path(), &settings.postgres, settings.log_statements);
+        let idp = Idp::start();
+        let disk = BadDisk::below(folder.path(), is_shadowed);
+        let config = proxy::config(&postgres, &idp, settings);
+        let proxy = Proxy::start_in(folder.path(), &config, disk.wrapper());
+        let proxy = proxy.unwrap_or_else(|ended| panic!("{ended:?}"));
+        (Self { proxy, idp, postgres, folder }, disk)
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -62,4 +76,18 @@ impl Stage {
 /// The checkout.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Copies what is in a folder into another that is there.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -110,12 +110,16 @@ impl Postgres {
         server_log::entries(&self.log.all())
     }
 
+    /// The lines that it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.all()
+    }
+
     /// Stops the server and gives all that it has logged.
     pub(crate) fn stop(&mut self) -> Vec<Entry> {
         self.process.signal("INT");
-        let lines = self.log.to_end();
         self.process.wait();
-        server_log::entries(&lines)
+        server_log::entries(&self.log.to_end())
     }
 }
 

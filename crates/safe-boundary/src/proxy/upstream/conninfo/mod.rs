@@ -203,6 +203,16 @@ impl Conninfo {
         keywords.check(base)
     }
 
+    /// The files of `sslrootcert` and `sslcert`, where they are files.
+    #[must_use]
+    pub fn certificate_files(&self) -> (Option<&Path>, Option<&Path>) {
+        let roots = match &self.tls.roots {
+            Roots::File(path) => Some(path.as_path()),
+            Roots::System | Roots::None => None,
+        };
+        (roots, self.tls.client.as_ref().map(|(certificate, _)| certificate.as_path()))
+    }
+
     /// The database that the string names.
     #[must_use]
     pub fn dbname(&self) -> Option<&str> {
