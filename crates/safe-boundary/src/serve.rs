@@ -340,7 +340,7 @@ impl Proxy {
             Ok(upstream) => upstream,
             Err(error) => {
                 tracing::warn!(%login, %role, database = %database.name, error = %causes::line(&error), "cannot connect");
-                let refusal = Refusal::Upstream(database.name.clone(), error.client_reason());
+                let refusal = Refusal::Upstream(database.name.clone(), error.client_reason(), error.client_code());
                 let recorded = session.end(&causes::line(&error), refusal, now());
                 return Err(Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal)));
             }

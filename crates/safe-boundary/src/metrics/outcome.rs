@@ -3,6 +3,8 @@
 //! Promises: every reason that the program knows has a class, and for almost all of them the compiler sees to it. The SQLSTATE of a refusal is the one that the client is told.
 //! Deliberately not here: texts. What a server or an identity provider says is never a label.
 
+use pgproto::sqlstate::SqlState;
+
 use super::count::{Labels, labels};
 use crate::idp::{self, Endpoint};
 use crate::proxy::login::Stop;
@@ -210,8 +212,9 @@ labels! {
         SignInRefused "sign_in_refused" "28000", AnotherPerson "another_person" "28000",
         IdpUnreachable "idp_unreachable" "08006", IdpUnfit "idp_unfit" "28000",
         UnknownDatabase "unknown_database" "3D000", Denied "denied" "42501", Replication "replication" "42501",
-        Upstream "upstream" "08001", Journal "journal" "58030", Spoke "spoke_too_early" "08P01",
-        Draining "draining" "57P01", Session "in_session" "08P01",
+        Upstream "upstream" "08001", UpstreamNoDatabase "upstream" "3D000", UpstreamTooMany "upstream" "53300",
+        Journal "journal" "58030", Spoke "spoke_too_early" "08P01", Draining "draining" "57P01",
+        Session "in_session" "08P01",
     }
 }
 
@@ -238,6 +241,8 @@ impl From<&Refusal> for Refused {
             Refusal::UnknownDatabase(..) => Self::UnknownDatabase,
             Refusal::Denied { .. } => Self::Denied,
             Refusal::Replication(_) => Self::Replication,
+            Refusal::Upstream(_, _, SqlState::INVALID_CATALOG_NAME) => Self::UpstreamNoDatabase,
+            Refusal::Upstream(_, _, SqlState::TOO_MANY_CONNECTIONS) => Self::UpstreamTooMany,
             Refusal::Upstream(..) => Self::Upstream,
             Refusal::Journal => Self::Journal,
             Refusal::Spoke => Self::Spoke,
@@ -282,7 +287,9 @@ mod tests {
             Refusal::IdpUnfit(text()),
             Refusal::UnknownDatabase(text(), Vec::new()),
             Refusal::Replication(text()),
-            Refusal::Upstream(text(), "x"),
+            Refusal::Upstream(text(), "x", SqlState::CONNECTION_UNESTABLISHED),
+            Refusal::Upstream(text(), "x", SqlState::INVALID_CATALOG_NAME),
+            Refusal::Upstream(text(), "x", SqlState::TOO_MANY_CONNECTIONS),
             Refusal::Journal,
             Refusal::Spoke,
             Refusal::Ended("x"),

@@ -67,8 +67,8 @@ pub enum Refusal {
     },
     /// Replication where it is not offered.
     Replication(String),
-    /// The database cannot be reached; why, in safe words.
-    Upstream(String, &'static str),
+    /// The database cannot be reached; why, in safe words and as a code.
+    Upstream(String, &'static str, SqlState),
     /// The record cannot be written.
     Journal,
     /// The client spoke while a person was asked.
@@ -136,9 +136,8 @@ impl ToClient for Refusal {
                 SqlState::INSUFFICIENT_PRIVILEGE,
                 format!("replication connections to database \"{name}\" are not allowed"),
             ),
-            Self::Upstream(name, reason) => {
-                fatal(SqlState::CONNECTION_UNESTABLISHED, format!("database \"{name}\" cannot be reached"))
-                    .detail(*reason)
+            Self::Upstream(name, reason, sqlstate) => {
+                fatal(*sqlstate, format!("database \"{name}\" cannot be reached")).detail(*reason)
             }
             Self::Journal => {
                 fatal(SqlState::IO_ERROR, "the audit log cannot be written; the statement was not run".to_owned())

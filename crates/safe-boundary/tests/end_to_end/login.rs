@@ -161,6 +161,19 @@ fn an_unknown_database_is_told_after_the_sign_in_only() {
     assert!(error[&'M'].starts_with(r#"database "salaries" is not served here"#), "{error:?}");
 }
 
+/// Tools make a database when they hear 3D000.
+#[test]
+fn a_database_that_the_server_does_not_have_is_told_with_its_code() {
+    let stage = Stage::with(&Settings { database: "databases = \"*\"\n", ..Settings::default() });
+    let mut wire = Wire::tls(&stage);
+    wire.start(&[("user", ALICE), ("database", "salaries"), ("application_name", "psql")]);
+    let code = wire.prompted();
+    stage.idp.approve(&code, ALICE);
+    let (error, _) = wire.refused();
+    assert_eq!(error[&'C'], "3D000", "{error:?}");
+    assert_eq!(error[&'D'], "the server does not have this database");
+}
+
 #[test]
 fn a_client_that_goes_away_ends_its_polling() {
     let stage = Stage::start();

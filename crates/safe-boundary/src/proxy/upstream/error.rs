@@ -264,6 +264,17 @@ impl Error {
         matches!(self, Self::LoginRefused(refusal) if refusal.sqlstate == Some(SqlState::INVALID_AUTHORIZATION))
     }
 
+    /// The code that goes with [`Error::client_reason`]: what tools act upon is told as the server told it, a database
+    /// that is to be made, a connection that is to be tried again.
+    #[must_use]
+    pub fn client_code(&self) -> SqlState {
+        match self.cause() {
+            Self::NoDatabase(_) => SqlState::INVALID_CATALOG_NAME,
+            Self::TooManyConnections(_) => SqlState::TOO_MANY_CONNECTIONS,
+            _ => SqlState::CONNECTION_UNESTABLISHED,
+        }
+    }
+
     /// The reason in words that a client may see.
     #[must_use]
     pub fn client_reason(&self) -> &'static str {
