@@ -6,6 +6,7 @@ use clients::{Access, BYTES, FOREIGN, Saw, TEXT, megabyte, rows, tell_refusal};
 use futures_util::TryStreamExt as _;
 use serde_json::{Map, Value, json};
 use sqlx::encode::IsNull;
+use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgValueRef, Postgres};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Connection as _, Decode, Encode, Error, PgConnection, Row as _, Type, ValueRef as _};
@@ -230,7 +231,9 @@ async fn notify(options: &PgConnectOptions, channel: &str) -> Result<Value, Erro
 
 async fn large_object(db: &mut PgConnection) -> Result<Value, Error> {
     let mut transaction = db.begin().await?;
-    let file: i32 = one(&mut transaction, "select lo_open(lo_create(0), 393216)").await?;
+    let oid: Oid = one(&mut transaction, "select lo_create(0)").await?;
+    let open = sqlx::query_scalar("select lo_open($1, 393216)").bind(oid);
+    let file: i32 = open.fetch_one(&mut *transaction).await?;
     sqlx::query("select lowrite($1, $2)").bind(file).bind(megabyte()).execute(&mut *transaction).await?;
     sqlx::query("select lo_lseek($1, 0, 0)").bind(file).execute(&mut *transaction).await?;
     let read = sqlx::query_scalar("select loread($1, 2097152)").bind(file);
@@ -238,8 +241,7 @@ async fn large_object(db: &mut PgConnection) -> Result<Value, Error> {
     sqlx::query("select lo_lseek($1, 524288, 0)").bind(file).execute(&mut *transaction).await?;
     let read = sqlx::query_scalar("select encode(loread($1, 4), 'hex')").bind(file);
     let at: String = read.fetch_one(&mut *transaction).await?;
-    run(&mut transaction, "select lo_unlink(oid) from pg_largeobject_metadata where lomowner = current_user::regrole")
-        .await?;
+    sqlx::query("select lo_unlink($1)").bind(oid).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(json!({ "bytes": whole.len(), "md5": md5(db, &whole).await?, "at": at }))
 }
