@@ -19,17 +19,15 @@ pub struct RecordId(Uuid);
 #[serde(transparent)]
 pub struct SessionId(Uuid);
 
-impl RecordId {
-    /// The id as text, in a buffer of [`Uuid::encode_buffer`].
-    pub(crate) fn text<'t>(&self, buffer: &'t mut [u8]) -> &'t str {
-        self.0.hyphenated().encode_lower(buffer)
+impl From<RecordId> for Uuid {
+    fn from(id: RecordId) -> Self {
+        id.0
     }
 }
 
-impl SessionId {
-    /// The id as text, in a buffer of [`Uuid::encode_buffer`].
-    pub(crate) fn text<'t>(&self, buffer: &'t mut [u8]) -> &'t str {
-        self.0.hyphenated().encode_lower(buffer)
+impl From<SessionId> for Uuid {
+    fn from(id: SessionId) -> Self {
+        id.0
     }
 }
 

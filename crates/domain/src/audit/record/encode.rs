@@ -64,7 +64,7 @@ impl<'b> Encoder<'b> {
     fn head(&mut self, head: &Head<'_>) {
         self.raw(b"{\"v\":");
         self.value(&FORMAT_VERSION);
-        self.plain("id", head.id.text(&mut Uuid::encode_buffer()));
+        self.id("id", head.id);
         self.name("time");
         self.raw(b"\"");
         let written = TIMES.print_timestamp(&head.time, &mut self.batch.entries);
@@ -72,8 +72,8 @@ impl<'b> Encoder<'b> {
         self.raw(b"\"");
         self.field("node", head.node);
         self.field("kind", &head.kind);
-        if let Some(session) = &head.session {
-            self.plain("session", session.text(&mut Uuid::encode_buffer()));
+        if let Some(session) = head.session {
+            self.id("session", session);
             self.field("seq", &head.seq);
         }
     }
@@ -88,7 +88,7 @@ impl<'b> Encoder<'b> {
                 self.bounded("decision", decision);
             }
             Body::Outcome { of, outcomes, duration_us, bytes } => {
-                self.plain("of", of.text(&mut Uuid::encode_buffer()));
+                self.id("of", *of);
                 match outcomes {
                     [one] => self.bounded("outcome", one),
                     many => self.bounded("outcome", many),
@@ -131,8 +131,8 @@ impl<'b> Encoder<'b> {
         if statement.uncertain && statement.text.is_some() {
             self.field("resolution", "uncertain");
         }
-        if let Some(of) = &statement.of {
-            self.field("of", of);
+        if let Some(of) = statement.of {
+            self.id("of", of);
         }
         match statement.params {
             Some(Content::Blob(spilled)) => self.field("params", &spilled),
@@ -218,11 +218,11 @@ impl<'b> Encoder<'b> {
         self.value(value);
     }
 
-    /// A text of letters, digits and hyphens, which needs no escapes.
-    fn plain(&mut self, name: &str, text: &str) {
+    /// Digits and hyphens need no escapes.
+    fn id(&mut self, name: &str, id: impl Into<Uuid>) {
         self.name(name);
         self.raw(b"\"");
-        self.raw(text.as_bytes());
+        self.raw(id.into().hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
         self.raw(b"\"");
     }
 
