@@ -62,16 +62,18 @@ pub struct AnotherPerson {
 #[must_use]
 pub fn refused_start(ink: &mut Ink, client: &Client, database: Option<&str>, reason: &str, now: Timestamp) -> Batch {
     let fields = ContextFields { database, client: Some(client.fields()), ..ContextFields::default() };
-    ink.set_context(Context::new(&fields));
-    let decision = DecisionFields { effect: LoginStep::Refused.effect(), rules: &[], reason: Some(reason) };
-    ink.note(Kind::Login, now, &Body::Decision(&decision))
+    refused(ink, &fields, reason, now)
 }
 
 /// The record of many that were refused and have no record each; `address` when all came from there.
 #[must_use]
 pub fn refused_many(ink: &mut Ink, address: Option<IpAddr>, reason: &str, now: Timestamp) -> Batch {
     let client = address.map(|address| ClientFields { address, port: 0, program: None, tls: None, login: None });
-    ink.set_context(Context::new(&ContextFields { client, ..ContextFields::default() }));
+    refused(ink, &ContextFields { client, ..ContextFields::default() }, reason, now)
+}
+
+fn refused(ink: &mut Ink, of: &ContextFields<'_>, reason: &str, now: Timestamp) -> Batch {
+    ink.set_context(Context::new(of));
     let decision = DecisionFields { effect: LoginStep::Refused.effect(), rules: &[], reason: Some(reason) };
     ink.note(Kind::Login, now, &Body::Decision(&decision))
 }

@@ -113,14 +113,13 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     tracing::info!(within_s = drain_time.as_secs(), "draining");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tasks.shutdown().await;
-    let refused = Arc::clone(&proxy);
     drop(workers);
     let _ = drain.send(Drain::Gently);
     if tokio::time::timeout(drain_time, all_gone.recv()).await.is_err() {
         let _ = drain.send(Drain::Now);
         let _ = tokio::time::timeout(LAST_WORDS, all_gone.recv()).await;
     }
-    refused.tell_refused();
+    proxy.tell_refused();
     journal.close();
     tracing::info!("stopped");
     Ok(Exit::Fine)

@@ -1,7 +1,7 @@
 //! Frames that are durable after a single call: whole blocks, past the page cache (`O_DIRECT | O_DSYNC`).
 //!
-//! A write and a sync of the same bytes cost a third more, of the processor and of the wait. The block that a frame begins in
-//! is written again with what stands before it there, as the page cache does too.
+//! A write and a sync of the same bytes cost more, of the processor and of the wait (`./bench 5` times both). The block that a
+//! frame begins in is written again with what stands before it there, as the page cache does too.
 //!
 //! Promises: what stands before the frame is written as it was; behind the frame are zeros.
 //! Deliberately not here: when a frame may be written so (`segment.rs`, `writer.rs`).

@@ -227,12 +227,9 @@ impl Queue {
             return;
         }
         state.notes_bytes += bytes;
-        let is_first = state.oldest_note.is_none();
-        if is_first {
-            state.oldest_note = Some(Instant::now());
-        }
+        state.oldest_note.get_or_insert_with(Instant::now);
         state.items.push_back(Item { batch, waiter: None });
-        let is_asleep = is_first && state.rest == Rest::Asleep;
+        let is_asleep = state.rest == Rest::Asleep;
         drop(state);
         if is_asleep {
             self.wake();

@@ -42,14 +42,13 @@ impl Witness {
     /// connections again.
     pub(crate) fn has_crashed(&mut self) -> bool {
         let deadline = Instant::now() + CRASH;
-        let (mut log, mut read) = (String::new(), |log: &mut String| self.log.read_to_string(log).unwrap());
-        let mut is_there = |line: &str, log: &mut String| {
+        let mut log = String::new();
+        ["was terminated by signal 11", "ready to accept connections"].iter().all(|line| {
             while !log.contains(line) && Instant::now() < deadline {
-                read(log);
+                self.log.read_to_string(&mut log).unwrap();
             }
             log.contains(line)
-        };
-        is_there("was terminated by signal 11", &mut log) && is_there("ready to accept connections", &mut log)
+        })
     }
 
     /// What this session has logged since the last call. It is written before a statement runs, so all of it is there.
