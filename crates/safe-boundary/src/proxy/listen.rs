@@ -1,7 +1,7 @@
 //! Listeners, and the threads that carry the sessions.
 //!
 //! Promises: both sockets of a session stay on one thread; a panic ends one session; when descriptors run out, accepting
-//! pauses and goes on.
+//! pauses and goes on; sessions wait for one newcomer at a time, however many come.
 //! Deliberately not here: what a connection does (`serve.rs`).
 
 use std::io;
@@ -18,6 +18,9 @@ use crate::descriptors;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// How many accepted connections may wait for one thread. Beyond that they wait with the system, which has its own bound.
+const WAITING_MAX: usize = 1024;
 
 /// How long accepting pauses when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -90,7 +93,7 @@ pub async fn accept(listener: &TcpListener, port: &Arc<Port>, workers: &Workers)
         match tuned {
             Ok(stream) => {
                 let stream = when_there_is_room(stream).await;
-                workers.give(Arrival { stream, peer, port: Arc::clone(port) });
+                workers.give(Arrival { stream, peer, port: Arc::clone(port) }).await;
             }
             Err(error) => tracing::debug!(%error, %peer, "a connection broke at once"),
         }
@@ -120,7 +123,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 /// The threads that carry sessions: one runtime each, one thread each.
 #[derive(Debug)]
 pub struct Workers {
-    senders: Vec<mpsc::UnboundedSender<Arrival>>,
+    senders: Vec<mpsc::Sender<Arrival>>,
     next: std::sync::atomic::AtomicUsize,
 }
 
@@ -136,7 +139,7 @@ impl Workers {
     {
         let mut senders = Vec::new();
         for number in 0..count.max(1) {
-            let (sender, mut arrivals) = mpsc::unbounded_channel();
+            let (sender, mut arrivals) = mpsc::channel(WAITING_MAX);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let serve = serve.clone();
             std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -144,6 +147,8 @@ impl Workers {
                 local.spawn_local(async move {
                     while let Some(arrival) = arrivals.recv().await {
                         tokio::task::spawn_local(serve(arrival));
+                        // What the sessions were waiting for comes before the next one.
+                        tokio::task::yield_now().await;
                     }
                 });
                 runtime.block_on(local);
@@ -153,11 +158,11 @@ impl Workers {
         Ok(Self { senders, next: std::sync::atomic::AtomicUsize::new(0) })
     }
 
-    fn give(&self, arrival: Arrival) {
+    async fn give(&self, arrival: Arrival) {
         let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if let Some(sender) = self.senders.get(next % self.senders.len().max(1)) {
             // A worker lives as long as the process.
-            let _ = sender.send(arrival);
+            let _ = sender.send(arrival).await;
         }
     }
 }

@@ -6,7 +6,7 @@
 //! it although the peer answers each probe (tried on 6.18). So the kernel is asked what it repeats, and for how long.
 //!
 //! Promises: who has acknowledged nothing for [`SILENCE`] is told of, within a second more; who reads slowly, or not at
-//! all, and answers, is not.
+//! all, and answers, is not; when the kernel does not answer, it is asked again.
 //! Deliberately not here: silence while nothing is in flight (keepalive, `listen.rs`), and what ends with the client.
 //!
 //! Source: sock_diag(7).
@@ -60,39 +60,58 @@ impl Vanished {
         Watched { vanished: self.clone(), ends, notice }
     }
 
-    /// Looks for ever; ends when the system does not answer such questions.
+    /// Looks for ever.
     pub async fn run(self) {
-        let mut silent: HashMap<Ends, Instant> = HashMap::new();
+        let mut silences = Silences::default();
         loop {
             tokio::time::sleep(LOOK).await;
             if self.lock().is_empty() {
-                silent.clear();
+                silences.since.clear();
                 continue;
             }
-            let repeated = match tokio::task::spawn_blocking(unanswered).await {
-                Ok(Ok(repeated)) => repeated,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the system does not say which clients are silent: one that vanishes may take a quarter of an hour to be noticed");
-                    return;
-                }
-                Err(_) => return,
-            };
-            let now = Instant::now();
-            let since = |ends: &Ends| silent.get(ends).copied().unwrap_or(now);
-            silent = repeated.into_iter().map(|ends| (ends, since(&ends))).collect();
+            let answer =
+                tokio::task::spawn_blocking(unanswered).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            let vanished = silences.look(answer, Instant::now());
             let watched = self.lock();
-            for (ends, since) in &silent {
-                if now.duration_since(*since) >= SILENCE
-                    && let Some(notice) = watched.get(ends)
-                {
-                    notice.notify_one();
-                }
-            }
+            vanished.iter().filter_map(|ends| watched.get(ends)).for_each(|notice| notice.notify_one());
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Ends, Arc<Notify>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Since when each connection is silent, by what the kernel has said so far.
+#[derive(Debug, Default)]
+struct Silences {
+    since: HashMap<Ends, Instant>,
+    /// Whether the last question got no answer.
+    is_blind: bool,
+}
+
+impl Silences {
+    /// Takes what the kernel says now; gives who has been silent for too long.
+    fn look(&mut self, answer: io::Result<Vec<Ends>>, now: Instant) -> Vec<Ends> {
+        let was_blind = std::mem::replace(&mut self.is_blind, answer.is_err());
+        let repeated = match answer {
+            Ok(repeated) => repeated,
+            Err(error) => {
+                if !was_blind {
+                    tracing::warn!(%error, "the system does not say which clients are silent: until it does, one that vanishes may take a quarter of an hour to be noticed");
+                }
+                // They may have answered since.
+                self.since.clear();
+                return Vec::new();
+            }
+        };
+        if was_blind {
+            tracing::info!("the system says again which clients are silent");
+        }
+        let since = |ends| (ends, self.since.get(&ends).copied().unwrap_or(now));
+        self.since = repeated.into_iter().map(since).collect();
+        let is_long = |since: &Instant| now.duration_since(*since) >= SILENCE;
+        self.since.iter().filter(|(_, since)| is_long(since)).map(|(ends, _)| *ends).collect()
     }
 }
 
@@ -232,6 +251,24 @@ mod tests {
         assert!(messages(&two[..120], &mut found).is_err(), "a message that is cut off");
         assert!(messages(&message(20, b"")[..15], &mut Vec::new()).unwrap());
         assert!(messages(&[0; 16], &mut Vec::new()).is_err(), "a length of nothing would be read for ever");
+    }
+
+    #[test]
+    fn only_unbroken_silence_counts_and_an_error_ends_nothing() {
+        let (begun, mut silences) = (Instant::now(), Silences::default());
+        let ends = |port| (SocketAddr::from(([127, 0, 0, 1], 5432)), SocketAddr::from(([192, 0, 2, 7], port)));
+        let (gone, slow) = (ends(1), ends(2));
+        let mut look = |answer, second| silences.look(answer, begun + Duration::from_secs(second));
+        assert_eq!(look(Ok(vec![gone, slow]), 0), []);
+        assert_eq!(look(Ok(vec![gone]), 4), []);
+        assert_eq!(look(Ok(vec![gone, slow]), 7), []);
+        assert_eq!(look(Ok(vec![gone, slow]), 8), [gone], "the other one has answered in between");
+        // No descriptor at that instant: what was known may have changed unseen, and is counted anew.
+        assert_eq!(look(Err(rustix::io::Errno::MFILE.into()), 9), []);
+        assert_eq!(look(Err(io::ErrorKind::TimedOut.into()), 10), []);
+        assert_eq!(look(Ok(vec![gone]), 11), []);
+        assert_eq!(look(Ok(vec![gone]), 18), []);
+        assert_eq!(look(Ok(vec![gone]), 19), [gone]);
     }
 
     #[test]

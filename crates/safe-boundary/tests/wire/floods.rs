@@ -1,9 +1,9 @@
 //! Many who have not signed in.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -208,43 +208,61 @@ fn d2_without_descriptors_the_trail_goes_on() {
     stage.verify_trail();
 }
 
-/// Many who connect and go: who works meanwhile hardly feels it.
+/// Many who connect and go: who works meanwhile hardly feels it, and who comes meanwhile gets in.
 #[test]
 fn d3_sessions_hardly_feel_a_flood() {
     let stage = Stage::with(&Settings { log_statements: "none", ..Settings::default() });
     let mut honest = Peer::signed_in(&stage, ALICE);
-    let mut round_trips = |count: usize| {
-        let mut times: Vec<_> = (0..count)
-            .map(|_| {
-                let begun = Instant::now();
-                honest.write(&query("select 1"));
-                honest.ready();
-                begun.elapsed()
-            })
-            .collect();
-        times.sort();
-        (times[count / 2], times[count * 99 / 100])
+    let mut statement = || {
+        honest.write(&query("select 1"));
+        honest.ready();
     };
-    round_trips(200);
-    let calm = round_trips(1000);
-    let (stop, made, address) = (AtomicBool::new(false), AtomicUsize::new(0), stage.proxy.address);
-    let flooded = thread::scope(|scope| {
-        // As many as may be held open at once by one address, and all beyond that turned away.
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                if TcpStream::connect(address).is_ok() {
-                    made.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-        let flooded = round_trips(1000);
-        stop.store(true, Ordering::Relaxed);
-        flooded
-    });
-    println!("{} connections; median and p99: {calm:?} calm, {flooded:?} flooded", made.load(Ordering::Relaxed));
-    // The flooder takes one of perhaps two processors itself; what must not be is a queue behind the strangers.
-    let bound = |calm: Duration| calm * 4 + Duration::from_millis(20);
+    let newcomer = || drop(Peer::tls(&stage));
+    times(200, &mut statement);
+    let address = stage.proxy.address;
+    // The flood takes its part of perhaps two processors; what must not be is a queue behind the strangers.
+    let bound = |calm: Duration| calm * 3 + Duration::from_millis(5);
+    let calm = times(1000, &mut statement);
+    let (strangers, flooded) = among_strangers(address, Duration::ZERO, || times(1000, &mut statement));
+    println!("statements, median and p99: {calm:?} calm, {flooded:?} among {strangers} strangers");
     assert!(flooded.0 < bound(calm.0), "{calm:?} {flooded:?}");
+    // As fast as they come is faster than connections can be accepted; then all who come wait for the system.
+    let calm = times(100, newcomer);
+    let (strangers, flooded) = among_strangers(address, Duration::from_millis(10), || times(100, newcomer));
+    println!("newcomers, median and p99: {calm:?} calm, {flooded:?} among {strangers} strangers");
+    assert!(flooded.0 < bound(calm.0), "{calm:?} {flooded:?}");
+}
+
+/// Does something while strangers come and go, 50 for each `pause`; gives how many did.
+fn among_strangers<T>(address: SocketAddr, pause: Duration, done: impl FnOnce() -> T) -> (usize, T) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let strangers = scope.spawn(|| {
+            let mut count = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let due = Instant::now() + pause;
+                count += (0..50).filter(|_| TcpStream::connect(address).is_ok()).count();
+                thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            }
+            count
+        });
+        let result = done();
+        stop.store(true, Ordering::Relaxed);
+        (strangers.join().unwrap(), result)
+    })
+}
+
+/// How long something takes, done so often: median and 99th percentile.
+fn times(count: usize, mut done: impl FnMut()) -> (Duration, Duration) {
+    let mut times: Vec<_> = (0..count)
+        .map(|_| {
+            let begun = Instant::now();
+            done();
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    (times[count / 2], times[count * 99 / 100])
 }
 
 /// Sessions that do nothing: what each costs, and what is said to one more than there may be.
