@@ -100,12 +100,14 @@ pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAdd
         }
         Ok(Opening::Session(stream, packet)) => {
             let mut front = Front::new(stream, peer);
-            match Box::pin(admit(proxy, &mut front, &packet, port, !place.is_beyond())).await {
+            #[cfg(debug_assertions)]
+            let program = packet.last("application_name").map(<[u8]>::to_vec);
+            match Box::pin(admit(proxy, &mut front, packet, port, !place.is_beyond())).await {
                 Ok(admitted) => {
                     counted.will_end(ConnectionEnd::Session);
                     let relayed = relay(proxy, front, admitted, &watched);
                     #[cfg(debug_assertions)]
-                    let relayed = injected::or_panic(Box::pin(relayed), packet.last("application_name"));
+                    let relayed = injected::or_panic(Box::pin(relayed), program.as_deref());
                     relayed.await;
                 }
                 Err(Stop::Refused(refusal)) => {
@@ -135,19 +137,19 @@ async fn refuse(front: Front, refusal: &Refusal) {
 async fn admit<'a>(
     proxy: &'a Proxy,
     front: &mut Front,
-    packet: &Packet,
+    packet: Packet,
     port: &Port,
     has_place: bool,
-) -> Result<Admitted<'a>, Stop> {
-    let client = proxy.client(front, packet);
-    let refused = |refusal: Refusal| proxy.refused(&client, packet, refusal);
+) -> Result<Box<Admitted<'a>>, Stop> {
+    let client = proxy.client(front, &packet);
+    let refused = |refusal: Refusal| proxy.refused(&client, &packet, refusal);
     if client.tls.is_none() && !contains(&proxy.config.server.allow_plaintext, front.peer()) {
         return Err(refused(Refusal::TlsRequired));
     }
     if !has_place {
         return Err(refused(Refusal::TooMany("connections")));
     }
-    let request = Request::read(packet).map_err(|error| refused(Refusal::Request(error)))?;
+    let request = Request::read(&packet).map_err(|error| refused(Refusal::Request(error)))?;
     negotiate(front, &request).await?;
     let login = proxy.login(&request).map_err(|refusal| refused(*refusal))?;
     let others = proxy.tallies.signing_in(login.as_str());
@@ -162,17 +164,19 @@ async fn admit<'a>(
     let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
     let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };
     let session = proxy.authorize(session, &route, &request).await?;
-    proxy.connect(session, front, &route, request).await
+    proxy.connect(session, front, &route, request).await.map(Box::new)
 }
 
 /// Tells the client its server's settings, then carries frames both ways until the end.
-async fn relay(proxy: &Proxy, mut front: Front, admitted: Admitted<'_>, watched: &Watched) {
-    let Admitted { mut bound, upstream, registered, database, meter, place: _place } = admitted;
+async fn relay(proxy: &Proxy, mut front: Front, admitted: Box<Admitted<'_>>, watched: &Watched) {
+    let Admitted { mut bound, upstream, registered, database, meter, place: _place } = *admitted;
     let counted = meter.sessions.begin();
     if front.say(&welcome(&upstream, &registered)).await.is_err() {
         counted.end(SessionEnd::ClientGone);
         return proxy.journal.note(bound.conversation.end("the client went away", now()));
     }
+    // Told, and not kept for as long as the session lasts.
+    drop((upstream.parameters, upstream.notices));
     let (role, login) = (bound.permit().role().to_owned(), bound.identity().login().to_owned());
     tracing::info!(%login, %role, database = %database.name, peer = %front.peer(), "session begins");
     let bounds = Bounds {

@@ -68,8 +68,8 @@ pub struct Authorized {
 pub struct Bound {
     identity: Identity,
     permit: Permit,
-    /// What client and server say to each other.
-    pub conversation: Conversation,
+    /// What client and server say to each other. It is large, and handed on until it is relayed.
+    pub conversation: Box<Conversation>,
 }
 
 impl<S> Session<S> {

@@ -204,7 +204,7 @@ impl Session<Authorized> {
     /// The database let her in as the role: from now on the session is sealed to her.
     pub fn bind(self, _upstream: &impl UpstreamReady, parameters: Parameters) -> Bound {
         let Authorized { identity, permit } = self.state;
-        Bound { identity, permit, conversation: Conversation::new(self.ink, parameters) }
+        Bound { identity, permit, conversation: Box::new(Conversation::new(self.ink, parameters)) }
     }
 
     /// The database could not be reached: the end of the session.

@@ -110,7 +110,7 @@ impl Drain {
 
 /// What both halves share.
 struct Shared<'a> {
-    conversation: RefCell<Conversation>,
+    conversation: RefCell<Box<Conversation>>,
     journal: &'a Journal,
     /// The server has answered something the client's half waits for.
     progress: Notify,
@@ -137,7 +137,7 @@ pub struct Relay<'a> {
     /// What the server sent already.
     pub leftover: Vec<u8>,
     /// The session's conversation.
-    pub conversation: Conversation,
+    pub conversation: Box<Conversation>,
     /// Where records go.
     pub journal: &'a Journal,
     /// Stops what the server runs.

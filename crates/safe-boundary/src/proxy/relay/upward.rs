@@ -120,7 +120,8 @@ impl Upward<'_, '_> {
                 Ok(())
             }
             Next::Large(FrontendTag::CopyData, bytes) => self.copy_data(bytes).await,
-            Next::Large(tag, bytes) => self.large(tag, bytes).await,
+            // Boxed: each session would keep room for what few ever do.
+            Next::Large(tag, bytes) => Box::pin(self.large(tag, bytes)).await,
             Next::Terminate => Err(Ended::Goodbye),
             Next::Violation(violation) => Err(Ended::Violation(violation.to_string())),
         }
