@@ -10,10 +10,11 @@ from pathlib import Path
 import calls
 import chart
 from figures import Spread
-from targets import DIRECT, OURS, THEIRS, UNAUDITED, number, targets, verdict_text
+from targets import DIRECT, OURS, PIPE, THEIRS, UNAUDITED, number, targets, verdict_text
 
 HERE = Path(__file__).resolve().parent
 TRANSPORTS = ((False, ""), (True, ", TLS"))
+WAYS = ("copy out", "select", "copy in")
 
 
 def write(figures, source, docs):
@@ -36,6 +37,7 @@ def slots(figures):
         "calls": call_table(figures),
         "new": new_table(figures),
         "flush": flush_line(figures),
+        "floors": floor_line(figures),
         "accept": accept_line(figures),
         "machine": "\n".join(f"| {name} | {value} |" for name, value in about["machine"].items()),
         "versions": "\n".join(f"| {name} | {value} |" for name, value in about["versions"].items()),
@@ -112,6 +114,13 @@ def flush_line(figures):
     return f"{', '.join(said)}. Added to the p50 of a direct connection: {', '.join(added)}"
 
 
+def floor_line(figures):
+    pipes = {way: figures.spread("stream", "cpu_s_per_gb", contestant=PIPE, way=way) for way in WAYS}
+    said = [f"{way} {found.median:.2f} s ({found.least:.2f} to {found.most:.2f})" for way, found in pipes.items() if found]
+    found = figures.spread("hash", "cpu_s_per_gb")
+    return f"{', '.join(said)}. Its SHA-256 alone: {found.median:.2f} s ({found.least:.2f} to {found.most:.2f})" if found else ""
+
+
 def accept_line(figures):
     found = [one for one in figures.raw if one["measure"] == "accept"]
     said = (
@@ -127,9 +136,11 @@ def charts(figures):
     chats = [(f"{mode}, {clients}{over}", {"mode": mode, "clients": clients, "tls": tls})
              for tls, over in TRANSPORTS for mode, clients in shapes(figures)]  # fmt: skip
     whom = [who for who in (THEIRS, OURS, UNAUDITED) if figures.spread("chat", "tps", contestant=who)]
-    ways = [(f"{way}{over}", {"way": way, "tls": tls}) for tls, over in TRANSPORTS for way in ("copy out", "select", "copy in")]
+    ways = [(f"{way}{over}", {"way": way, "tls": tls}) for tls, over in TRANSPORTS for way in WAYS]
 
-    def groups(cases, found):
+    streamers = [THEIRS, OURS, PIPE]
+
+    def groups(cases, found, whom=whom):
         return [(label, [found(who, keys) for who in whom]) for label, keys in cases]
 
     return {
@@ -142,11 +153,11 @@ def charts(figures):
             groups(chats, lambda who, keys: figures.spread("chat", "cpu_us", contestant=who, **keys)), "{:.0f}",
         ),
         "streams": chart.bars(
-            "One gigabyte, throughput, direct = 1", whom,
-            groups(ways, lambda who, keys: figures.ratio("stream", "gb_per_s", who, DIRECT, **keys)),
+            "One gigabyte, throughput, direct = 1", streamers,
+            groups(ways, lambda who, keys: figures.ratio("stream", "gb_per_s", who, DIRECT, **keys), whom=streamers),
         ),
         "stream-cpu": chart.bars(
-            "One gigabyte, CPU of the proxy, s", whom,
-            groups(ways, lambda who, keys: figures.spread("stream", "cpu_s_per_gb", contestant=who, **keys)),
+            "One gigabyte, CPU of the proxy, s", streamers,
+            groups(ways, lambda who, keys: figures.spread("stream", "cpu_s_per_gb", contestant=who, **keys), whom=streamers),
         ),
     }  # fmt: skip

@@ -9,7 +9,7 @@ import dataclasses
 from calls import data
 from figures import Spread
 
-OURS, THEIRS, UNAUDITED, DIRECT = "safe-boundary", "pgbouncer", "audit off", "direct"
+OURS, THEIRS, UNAUDITED, DIRECT, PIPE = "safe-boundary", "pgbouncer", "audit off", "direct", "bare pipe"
 KIB = 1024
 
 
