@@ -140,12 +140,7 @@ impl Workers {
         let mut senders = Vec::new();
         for number in 0..count.max(1) {
             let (sender, mut arrivals) = mpsc::channel(WAITING_MAX);
-            // A thread that sleeps is woken for the first thing that happens. If others want its processor they run
-            // before it sleeps, and it finds several things at once: fewer wake-ups, and more statements share a sync.
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .on_thread_park(std::thread::yield_now)
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let serve = serve.clone();
             std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 let local = LocalSet::new();

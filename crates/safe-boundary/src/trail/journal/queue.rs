@@ -247,8 +247,6 @@ impl Queue {
 
     /// Blocks until there is something to do.
     pub(super) fn wait(&self) -> Work {
-        // Whoever was just told goes on first, if there is no other processor for it: what follows goes along.
-        std::thread::yield_now();
         let mut state = self.state();
         // What was just written has an outcome soon, which must not cost a wake-up each time: rest once before sleeping.
         let mut is_rested = false;
