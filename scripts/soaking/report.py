@@ -44,10 +44,20 @@ def slope(points):
 
 
 def halves(points):
-    """A leak goes on as it began; what merely settles slows down."""
+    """The slope of each half. A leak goes on as it began; what merely settles slows down."""
     middle = len(points) // 2
-    first, second = (slope(half)[0] for half in (points[:middle], points[middle:]))
-    return f"first half {first:+.0f}, second half {second:+.0f} an hour"
+    return [slope(half)[0] for half in (points[:middle], points[middle:])]
+
+
+def verdict(points, limit):
+    """What becomes of a figure, and whether that is a leak. The heap grows in steps, each time more threads than ever before
+    want memory at once, and a line through steps looks like a slope: so the second half must grow as well."""
+    found, half, _ = slope(points)
+    if found - half <= (limit or 0):
+        return ("cannot be told from 0" if abs(found) <= half else f"{limit or 0} an hour at most"), False
+    if limit and halves(points)[1] <= limit:
+        return f"settles: {limit} an hour at most in the second half", False
+    return ("GROWS", True) if limit else ("grows", False)
 
 
 def quantile(numbers, q):
@@ -87,15 +97,15 @@ def judge(soak, verified, has_disk):
         lines.append("no full disks: there was no file system to fill")
     is_long = last["at_s"] - warm_up(soak) >= JUDGED_S_MIN
     for column, unit, limit in COLUMNS:
-        found, half, _ = slope(blocks(soak, column))
-        grows = found - half > (limit or 0)
-        holds = holds and not (grows and is_long and limit)
-        verdict = "too short to tell" if not is_long else "grows" if grows else "cannot be told from 0"
-        verdict = verdict.upper() if grows and is_long and limit else verdict
+        points = blocks(soak, column)
+        found, half, _ = slope(points)
+        said, leaks = verdict(points, limit) if is_long else ("too short to tell", False)
+        holds = holds and not leaks
         values = [row[column] for row in soak.samples if row["at_s"] >= warm_up(soak)]
+        first, second = halves(points)
         lines.append(
-            f"{column}: {found:+.1f} {unit} an hour, 95 % between {found - half:+.1f} and {found + half:+.1f}: {verdict}; "
-            f"from {min(values)} to {max(values)}; {halves(blocks(soak, column))}"
+            f"{column}: {found:+.1f} {unit} an hour, 95 % between {found - half:+.1f} and {found + half:+.1f}: {said}; "
+            f"from {min(values)} to {max(values)}; first half {first:+.0f}, second half {second:+.0f} an hour"
         )
     times = felt(soak)
     for who in ["through the proxy", "direct"]:
