@@ -23,7 +23,7 @@ def machine(folder):
     return {
         "processors": f"{os.cpu_count()} × {processor[1] if processor else platform.machine()}",
         "memory": f"{memory / 2**20:.0f} GiB",
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "disk": disk(folder),
         "descriptors of a process": f"{resource.getrlimit(resource.RLIMIT_NOFILE)[1]:,}",
     }

@@ -1,6 +1,6 @@
 """What the figures must be, and what they should be, and how each is made from the raw ones.
 
-Promises: the order and the bounds of the table that the project was given; judged is the median, shown is the spread.
+Promises: the order and the bounds of the table in docs/performance.md; judged is the median, shown is the spread.
 Deliberately not here: the reasons why something is missed; those are written by hand in page.md.
 """
 
@@ -105,7 +105,7 @@ def _memory(figures, tls, over):
 def _new(figures, tls, over):
     found = figures.spread("new", "cpu_us", contestant=OURS, tls=tls)
     aim, must = (600, 1800) if tls else (200, 600)
-    caveat = "a whole sign-in by device code; there are no grants yet that a second session could use"
+    caveat = "it is a whole sign-in by device code, and what a later session of the same person costs is not built yet"
     yield Target(8, f"CPU of a new session{over}", found, aim, must, unit=" µs", caveat=caveat)
 
 

@@ -7,16 +7,22 @@ a server by its environment, and not every driver reads these from there. It doe
 import functools
 import inspect
 import os
+import time
 
 PROGRAM = "suite"
 RANK = ["passed", "skipped", "failed"]
 outcomes = {}
+
+# A person may have so many sign-ins under way. What a test leaves of them must not fail the tests after it.
+TOO_MANY, REST_S = "too many sign-ins under way", 15
 
 
 def pytest_runtest_logreport(report):
     # Setup, the test and teardown report one after the other: the worst counts.
     before = outcomes.get(report.nodeid, "passed")
     outcomes[report.nodeid] = max(before, report.outcome, key=RANK.index)
+    if TOO_MANY in report.longreprtext:
+        time.sleep(REST_S)
 
 
 def pytest_sessionfinish():

@@ -208,7 +208,7 @@ fn check(script: &str) {
 
 #[test]
 fn a_name_means_what_the_server_answered() {
-    // THREATS a17b: Parse S=A, Sync; Parse S=B fails with 42P05, Sync; Bind S, Execute runs A.
+    // docs/threats.md a17b: Parse S=A, Sync; Parse S=B fails with 42P05, Sync; Bind S, Execute runs A.
     check(
         "> parse s A
          > sync

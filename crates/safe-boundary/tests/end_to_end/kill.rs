@@ -16,14 +16,14 @@ const SESSIONS: usize = 4;
 /// The length of a text that goes to a blob.
 const BLOB_BYTES: usize = 62_000;
 
-/// THREATS c4.
+/// docs/threats.md c4.
 #[test]
 fn nothing_runs_without_a_record() {
     kill_under_load(10);
 }
 
 mod long {
-    /// THREATS c4.
+    /// docs/threats.md c4.
     #[test]
     fn nothing_runs_without_a_record_over_two_hundred_kills() {
         super::kill_under_load(200);

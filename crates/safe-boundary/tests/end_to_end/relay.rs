@@ -30,7 +30,7 @@ fn pipelines_answer_in_order() {
     }
 }
 
-/// THREATS a17b: the second Parse of a name fails, so the first text is what runs, and what must be on record.
+/// docs/threats.md a17b: the second Parse of a name fails, so the first text is what runs, and what must be on record.
 #[test]
 fn a_name_means_what_the_server_says_it_means() {
     let stage = Stage::start();

@@ -143,7 +143,6 @@ fn a_statement_comes_with_its_outcome() {
     assert!(out.contains("alice@example.com?"), "a login that is only named has a question mark: {out}");
 }
 
-/// THREATS c15.
 #[test]
 fn one_record_stays_one_record_in_every_format() {
     let mut trail = Trail::new();
@@ -247,7 +246,6 @@ fn tail_begins_with_the_newest_and_ends_when_nobody_reads() {
     assert!(out.lines().last().unwrap().contains("carol@example.com"), "{out}");
 }
 
-/// THREATS c9, c11.
 #[test]
 fn verify_holds_the_trail_against_a_head_that_was_kept_outside() {
     let mut trail = Trail::story();

@@ -126,7 +126,7 @@ fn what_has_a_receipt_is_read_back_after_reopening() {
     assert!(!layout::journal_dir(dir.path()).join("next.tmp").exists());
 }
 
-/// THREATS c13.
+/// docs/threats.md c13.
 #[test]
 fn a_second_opener_is_refused_and_the_first_goes_on() {
     let dir = folder();
@@ -261,7 +261,7 @@ fn frames(dir: &Path) -> Vec<(u64, FrameHeader)> {
     frames
 }
 
-/// THREATS c3, c8.
+/// docs/threats.md c3.
 #[test]
 fn a_tail_torn_at_any_byte_is_put_aside_and_said_so() {
     let whole = folder();
@@ -331,7 +331,6 @@ fn a_hole_that_had_been_durable_refuses_to_start() {
     }
 }
 
-/// THREATS c5.
 #[test]
 fn any_flipped_bit_is_found() {
     let dir = folder();
@@ -360,7 +359,6 @@ fn any_flipped_bit_is_found() {
     assert_eq!(verified(dir.path()).0, Exit::Fine);
 }
 
-/// THREATS c6, c7, c10.
 #[test]
 fn segments_that_are_missing_doubled_or_swapped_are_found() {
     let dir = folder();
@@ -390,7 +388,6 @@ fn segments_that_are_missing_doubled_or_swapped_are_found() {
     });
 }
 
-/// THREATS c15.
 #[test]
 fn odd_strings_come_back_byte_for_byte() {
     let dir = folder();
@@ -432,7 +429,7 @@ fn child_that_appends_until_killed() {
     }
 }
 
-/// THREATS c4.
+/// docs/threats.md c4.
 #[test]
 fn kill_9_loses_nothing_that_had_a_receipt() {
     let dir = folder();

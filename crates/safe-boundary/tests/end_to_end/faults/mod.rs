@@ -1,4 +1,4 @@
-//! Broken disks and crashes under the built program, with a real PostgreSQL behind it: THREATS c1 to c4, c13.
+//! Broken disks and crashes under the built program, with a real PostgreSQL behind it: docs/threats.md c1 to c4, c13.
 //!
 //! After each fault the same is asked: did anything run that is not on record, was anybody told something wrong, does
 //! `audit verify` hold, and is the proxy up again within two seconds?

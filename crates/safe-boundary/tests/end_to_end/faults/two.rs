@@ -1,4 +1,4 @@
-//! Two processes, one folder: THREATS c13.
+//! Two processes, one folder: docs/threats.md c13.
 
 use std::fs;
 use std::os::unix::fs::symlink;

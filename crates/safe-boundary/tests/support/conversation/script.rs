@@ -275,7 +275,7 @@ impl Script {
         self.frame(b'F', &body, &format!("FunctionCall {name}(1)"));
     }
 
-    /// Groups of a frame or two about one name, all sent before the first is answered (THREATS a17b).
+    /// Groups of a frame or two about one name, all sent before the first is answered (docs/threats.md a17b).
     fn quarrel(&mut self) {
         let (name, portal) = (self.statement_name(), self.name(&PORTALS));
         for _ in 0..3 + self.dice.below(6) {

@@ -168,7 +168,7 @@ fn live(dir: &Path, fault: Fault, fail_at: u64) -> Life {
     life
 }
 
-/// THREATS c1, c2.
+/// docs/threats.md c1, c2.
 #[test]
 fn whatever_operation_fails_no_receipt_is_wrong_and_the_journal_can_be_opened_again() {
     let operations = live(folder().path(), Fault::Io, u64::MAX).operations;

@@ -224,7 +224,7 @@ fn live(dir: &Path, fail_at: u64, random: u64) -> (Vec<String>, u64) {
     (receipts, operations)
 }
 
-/// THREATS c4, with a loss of power.
+/// docs/threats.md c4, with a loss of power.
 #[test]
 fn whenever_the_power_fails_what_had_a_receipt_is_there() {
     let (receipts, operations) = live(folder().path(), u64::MAX, 0);

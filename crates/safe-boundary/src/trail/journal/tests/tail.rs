@@ -97,7 +97,7 @@ fn overwrite(path: &Path, at: usize, bytes: &[u8]) {
     File::options().write(true).open(path).unwrap().write_all_at(bytes, at as u64).unwrap();
 }
 
-/// THREATS c3.
+/// docs/threats.md c3.
 #[test]
 fn c3_a_last_frame_with_any_byte_flipped_is_put_aside() {
     let kept = kept();
@@ -110,7 +110,7 @@ fn c3_a_last_frame_with_any_byte_flipped_is_put_aside() {
     }
 }
 
-/// THREATS c3.
+/// docs/threats.md c3.
 #[test]
 fn c3_a_last_frame_zero_from_or_up_to_any_byte_is_put_aside() {
     let kept = kept();
@@ -126,7 +126,7 @@ fn c3_a_last_frame_zero_from_or_up_to_any_byte_is_put_aside() {
     }
 }
 
-/// THREATS c3, c8, c9: whatever is cut off, what is left is a beginning of what was, and a head kept outside tells.
+/// docs/threats.md c3: whatever is cut off, what is left is a beginning of what was, and a head kept outside tells.
 /// For the last frame alone: `a_tail_torn_at_any_byte_is_put_aside_and_said_so`.
 #[test]
 fn c3_a_segment_cut_at_any_byte_before_its_last_frame_keeps_a_beginning() {
@@ -158,7 +158,7 @@ fn c3_a_segment_cut_at_any_byte_before_its_last_frame_keeps_a_beginning() {
     }
 }
 
-/// THREATS c3.
+/// docs/threats.md c3.
 #[test]
 fn c3_what_stands_behind_the_last_frame_is_put_aside() {
     let kept = kept();
@@ -194,7 +194,7 @@ fn huge(kept: &Kept) -> [u8; FrameHeader::BYTES] {
     FrameHeader { payload: u32::MAX, count: 1, first, durable: first, ..last }.encode()
 }
 
-/// THREATS c3, c6.
+/// docs/threats.md c3.
 #[test]
 fn c3_segments_that_are_missing_empty_or_too_many() {
     let kept = kept();
@@ -228,7 +228,7 @@ fn c3_segments_that_are_missing_empty_or_too_many() {
     }
 }
 
-/// THREATS c6, c9: the start reads the last segment only, `audit verify` all of them.
+/// The start reads the last segment only, `audit verify` all of them.
 #[test]
 fn c6_a_segment_that_is_missing_is_told_by_verify_and_the_last_one_by_a_head_kept_outside() {
     let kept = kept();
