@@ -38,3 +38,11 @@ pub(crate) fn leave_some(connection: &impl AsFd) -> io::Result<()> {
     let all = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if number.saturating_add(RESERVED) >= all { Err(rustix::io::Errno::MFILE.into()) } else { Ok(()) }
 }
+
+/// Refuses one more descriptor to a session, as [`leave_some`] does, before it is opened.
+///
+/// # Errors
+/// As if there had been none.
+pub(crate) fn some_left() -> io::Result<()> {
+    leave_some(&io::stderr().as_fd().try_clone_to_owned()?)
+}

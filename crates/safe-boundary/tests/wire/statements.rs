@@ -53,6 +53,42 @@ fn a3_what_is_smuggled_by_a_wrapped_length_is_on_record() {
     assert_eq!(ran, ["select 'smuggled'"], "what follows a message that is none is not run");
 }
 
+/// A long Bind whose names do not end within it: what follows it in the same read belongs to nobody's message, and must not
+/// go up with it. It would begin a message that swallows a part of the next one, and what stands there would run unread.
+#[test]
+fn a3_names_end_within_their_message() {
+    const LENGTH: usize = 0x0004_0000;
+    const AT_ONCE: usize = 262_000;
+    let mut stage = Stage::start();
+    let first = [&b"B"[..], &u32::try_from(LENGTH).unwrap().to_be_bytes(), b"\0", &[b'a'; LENGTH - 5]].concat();
+    let smuggled = [sync(), query("select 'smuggled'")].concat();
+    // `d`, NUL and the first three bytes of this one say 0x00420045 bytes.
+    let mut second = [&b"B\0\x45\0\0"[..], &vec![b'a'; 0x0045_0000 - 4]].concat();
+    second[5..7].fill(0);
+    let at = 3 + 0x0042_0045 - 4;
+    second[at..at + smuggled.len()].copy_from_slice(&smuggled);
+    for _ in 0..4 {
+        let (mut peer, mut other) = (Peer::signed_in(&stage, ALICE), Peer::signed_in(&stage, ALICE));
+        peer.write(&first[..AT_ONCE]);
+        // Once another session has had its turns, what was written before has been read.
+        for _ in 0..3 {
+            other.write(&query("select 1"));
+            other.ready();
+        }
+        // It may be refused before all of it is read.
+        let _ = peer.try_write(&[&first[AT_ONCE..], b"d\0", &second, &sync()].concat());
+        peer.until_end();
+    }
+    stage.wait_for_ends();
+    let reasons: Vec<_> = stage.trail().into_iter().filter(|record| record.kind() == "end").collect();
+    let violations = reasons.iter().filter(|record| record.0.to_string().contains("protocol violation")).count();
+    assert_eq!(violations, 4);
+    let log = stage.postgres.stop();
+    let ran = log.iter().filter_map(server_log::statement).filter(|(text, _)| text.contains("smuggled")).count();
+    assert_eq!(ran, 0);
+    stage.verify_trail();
+}
+
 /// Functions by number: large objects pass as libpq needs them, with arguments on record; nothing else does.
 #[test]
 fn a16_functions_by_number() {

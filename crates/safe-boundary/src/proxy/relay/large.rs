@@ -17,6 +17,7 @@ use pgproto::tracker::Step;
 use super::Ended;
 use super::upward::{Upward, lost};
 use crate::clock::now;
+use crate::descriptors;
 use crate::trail::blob::BlobWriter;
 use crate::trail::journal::AppendError;
 
@@ -53,7 +54,7 @@ enum Content {
 impl Upward<'_, '_> {
     /// Takes one large frame from the front of the client's bytes.
     pub(super) async fn large(&mut self, tag: FrontendTag, bytes: usize) -> Result<(), Ended> {
-        let head = self.head(tag).await?;
+        let head = self.head(tag, bytes).await?;
         let rest = bytes.saturating_sub(head.raw.len());
         let keeps = self.shared.conversation.borrow().keeps_parameters();
         let content = match &head.frame {
@@ -97,14 +98,17 @@ impl Upward<'_, '_> {
     }
 
     /// Takes header and names off the client's bytes.
-    async fn head(&mut self, tag: FrontendTag) -> Result<Head, Ended> {
+    ///
+    /// INVARIANT: they end within the frame. What follows it belongs to others, which nobody has judged yet.
+    async fn head(&mut self, tag: FrontendTag, bytes: usize) -> Result<Head, Ended> {
         loop {
             let here = self.buffer.filled();
+            let here = here.get(..bytes).unwrap_or(here);
             if let Some(head) = read_head(tag, here) {
                 self.buffer.consume(head.raw.len());
                 return Ok(head);
             }
-            if self.buffer.is_full() {
+            if here.len() == bytes || self.buffer.is_full() {
                 return Err(malformed(tag));
             }
             self.read().await?;
@@ -229,7 +233,10 @@ enum Spool {
 
 impl Spool {
     async fn begin(blobs: crate::trail::blob::BlobStore) -> Self {
-        blocking(move || blobs.begin()).await.map_or_else(Self::Failed, Self::Open)
+        // A client may leave a frame unfinished for as long as it likes: that must not cost the trail its descriptors.
+        blocking(move || descriptors::some_left().and_then(|()| blobs.begin()))
+            .await
+            .map_or_else(Self::Failed, Self::Open)
     }
 
     async fn write(self, piece: Vec<u8>) -> Self {

@@ -72,7 +72,9 @@ pub(super) async fn resolve(host: &Host) -> Result<Vec<Address>, Error> {
 pub(super) async fn dial(address: &Address, keepalive: Option<Keepalive>, security: Security) -> Result<Stream, Error> {
     let mut stream = match address {
         Address::Unix(path) => {
-            return Ok(Stream::Unix(UnixStream::connect(path).await.map_err(Error::Connect)?));
+            let stream = UnixStream::connect(path).await.map_err(Error::Connect)?;
+            descriptors::leave_some(&stream).map_err(Error::Connect)?;
+            return Ok(Stream::Unix(stream));
         }
         Address::Tcp(address) => TcpStream::connect(address).await.map_err(Error::Connect)?,
     };
