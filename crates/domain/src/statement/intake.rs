@@ -18,6 +18,13 @@ use super::refusal::{NOT_BY_NUMBER, may_be_called};
 use crate::audit::pending::Unrecorded;
 use crate::audit::record::{Batch, Body, Content, Decision, Kind, Protocol, Statement};
 
+/// How many bytes of records are made before the frames they are for go up. What is left of the client's bytes waits for its
+/// turn, and other sessions have theirs.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The same for blobs, each of which costs a file and several syncs, while others wait.
+const BATCH_BLOBS_MAX: usize = 16;
+
 impl Conversation {
     /// Judges the whole frames at the front of the client's bytes, up to the first that cannot simply pass.
     #[must_use]
@@ -39,6 +46,10 @@ impl Conversation {
                 break Next::Large(tag, bytes);
             }
             let Some(body) = rest.get(frame::HEADER_BYTES..bytes) else { break Next::More };
+            // A frame of ten bytes may make a record of many thousand, or a blob.
+            if taken > 0 && (batch.weight() >= BATCH_BYTES_MAX || batch.blobs().len() >= BATCH_BLOBS_MAX) {
+                break Next::Skip(0);
+            }
             if tag == FrontendTag::FunctionCall && !FunctionCall::parse(body).is_ok_and(|call| may_be_called(call.oid))
             {
                 if taken > 0 {

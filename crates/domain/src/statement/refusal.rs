@@ -16,8 +16,9 @@ use crate::audit::id::RecordId;
 /// A text that no grammar accepts, so it fails in every state of a transaction; told to the server's own log.
 const NOT_A_STATEMENT: &[u8] = b"safe_boundary: a statement was refused before it reached this server";
 
-/// A portal that nobody makes.
-const NO_PORTAL: &[u8] = b"safe_boundary: refused";
+/// What that text is called in a Parse. Not the unnamed statement, which a Parse replaces also when it fails; whether a client
+/// has a statement of this name does not matter, since the text is read first.
+const NO_NAME: &[u8] = b"safe_boundary: refused";
 
 /// Functions that libpq's and other drivers' large objects call by number (`pg_proc.dat`): open, close, read, write, seek,
 /// tell, truncate, make, remove, and their 64 bit forms. Not among them: `lo_import` and `lo_export`, which reach files.
@@ -101,7 +102,8 @@ impl Conversation {
             | FrontendTag::Bind
             | FrontendTag::Execute
             | FrontendTag::Describe
-            | FrontendTag::Close => encode::execute(out, NO_PORTAL, 0),
+            // Never an Execute: whatever name it had, a client could have made a portal of that name.
+            | FrontendTag::Close => encode::parse(out, NO_NAME, NOT_A_STATEMENT, &[]),
             FrontendTag::FunctionCall => encode::query(out, NOT_A_STATEMENT),
             FrontendTag::CopyDone | FrontendTag::CopyFail => {
                 self.tracker.refuse_copy(mark);

@@ -52,6 +52,12 @@ impl Batch {
         self.entries.len()
     }
 
+    /// All that is to be stored, the records and what is kept beside them, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes() + self.blobs.iter().map(|blob| blob.bytes.len()).sum::<usize>()
+    }
+
     /// The encoded records in order.
     pub fn entries(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());

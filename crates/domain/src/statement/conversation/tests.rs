@@ -115,6 +115,13 @@ fn a_refused_intake_leaves_no_outcome_behind() {
     let intake = stage.intake(&raw);
     let instead = stage.conversation.refuse(&intake.refused(), &raw);
     assert!(!instead.windows(8).any(|bytes| bytes == b"select 1"));
+    let mut tags = Vec::new();
+    let mut rest = instead.as_slice();
+    while let Some((frame, tail)) = pgproto::frame::split(rest).unwrap() {
+        tags.push(frame.tag());
+        rest = tail;
+    }
+    assert_eq!(tags, *b"PPS", "nothing that would run what a client has prepared for it");
     let reaction = stage.conversation.answer(BackendTag::ErrorResponse, ERROR, 20).unwrap();
     assert_eq!(reaction, Reaction::Refusal(tracker::Refused::Unrecorded));
     assert_eq!(stage.answer(BackendTag::ReadyForQuery, b"I"), Vec::<Value>::new());
@@ -194,6 +201,43 @@ fn long_pipelines_take_linear_time() {
         raw.drain(..taken);
     }
     assert_eq!(records, 10_000);
+}
+
+/// Judges until all is taken; says the records and the heaviest batch, in bytes and in blobs.
+fn judge_all(stage: &mut Stage, raw: &[u8]) -> (usize, usize, usize) {
+    let (mut records, mut bytes, mut blobs, mut taken) = (0, 0, 0, 0);
+    while taken < raw.len() {
+        let intake = stage.intake(&raw[taken..]);
+        assert!(intake.taken > 0, "{:?}", intake.next);
+        let batch = intake.effect.batch();
+        records += batch.len();
+        (bytes, blobs) = (bytes.max(batch.weight()), blobs.max(batch.blobs().len()));
+        taken += intake.taken;
+    }
+    (records, bytes, blobs)
+}
+
+#[test]
+fn small_frames_with_long_records_go_in_many_batches() {
+    let mut stage = Stage::new(Parameters::Full);
+    let _ = stage.intake(&parse(&[b'x'; FIELD_BYTES_MAX - 1]));
+    let (records, bytes, _) = judge_all(&mut stage, &[bind(b"1"), execute().repeat(5000)].concat());
+    assert_eq!(records, 5000);
+    assert!(bytes < (1 << 20) + 2 * FIELD_BYTES_MAX, "{bytes} bytes in one batch");
+}
+
+#[test]
+fn many_blobs_go_in_many_batches() {
+    let mut stage = Stage::new(Parameters::Full);
+    let mut texts = Vec::new();
+    for number in 0..1100 {
+        encode::parse(&mut texts, format!("{number}").as_bytes(), &[b'x'; FIELD_BYTES_MAX - 1], &[]).unwrap();
+    }
+    judge_all(&mut stage, &texts);
+    let _ = stage.intake(&parse(b"select $1"));
+    // What a session may hold in memory is used up: from here on each parameter is a file.
+    let binds: Vec<u8> = (0..200_u32).flat_map(|number| bind(&number.to_be_bytes())).collect();
+    assert_eq!(judge_all(&mut stage, &binds).2, 16);
 }
 
 #[test]

@@ -142,11 +142,6 @@ impl Drop for Rouse<'_> {
     }
 }
 
-/// All bytes that a batch holds.
-fn weight(batch: &Batch) -> usize {
-    batch.bytes() + batch.blobs().iter().map(|blob| blob.bytes.len()).sum::<usize>()
-}
-
 impl Queue {
     pub(super) fn new(epoch: u64, group_bytes_max: usize, retry: Duration) -> Self {
         Self {
@@ -170,7 +165,7 @@ impl Queue {
 
     /// Waits until the queue has room for a batch.
     pub(super) async fn room(&self, batch: &Batch) -> Result<OwnedSemaphorePermit, AppendError> {
-        let kib = u32::try_from(weight(batch) >> 10).unwrap_or(ROOM_KIB).saturating_add(1).min(ROOM_KIB);
+        let kib = u32::try_from(batch.weight() >> 10).unwrap_or(ROOM_KIB).saturating_add(1).min(ROOM_KIB);
         Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| AppendError::Stopped)
     }
 
@@ -216,7 +211,7 @@ impl Queue {
     }
 
     pub(super) fn note(&self, batch: Batch) {
-        let bytes = weight(&batch);
+        let bytes = batch.weight();
         let mut state = self.state();
         let stopped = state.closing || matches!(state.refusal, Some((Refusal::Stopped, _)));
         if batch.is_empty() || stopped {
@@ -302,7 +297,7 @@ impl Queue {
             let Some(item) = state.items.pop_front() else { break };
             match item.waiter {
                 Some(_) => state.waiters -= 1,
-                None => state.notes_bytes -= weight(&item.batch),
+                None => state.notes_bytes -= item.batch.weight(),
             }
             group.sync |= item.waiter.is_some();
             group.items.push(item);
@@ -333,7 +328,7 @@ impl Queue {
         state.refused += told.len() as u64;
         state.waiters = 0;
         if refusal == Refusal::Full {
-            state.notes_bytes = kept.iter().map(|item| weight(&item.batch)).sum();
+            state.notes_bytes = kept.iter().map(|item| item.batch.weight()).sum();
             state.oldest_note = (!kept.is_empty()).then(Instant::now);
             state.items = kept;
         } else {
