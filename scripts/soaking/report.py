@@ -55,7 +55,8 @@ def verdict(points, limit):
     found, half, _ = slope(points)
     if found - half <= (limit or 0):
         return ("cannot be told from 0" if abs(found) <= half else f"{limit or 0} an hour at most"), False
-    if limit and halves(points)[1] <= limit:
+    late, late_half, _ = slope(points[len(points) // 2 :])
+    if limit and late + late_half <= limit:
         return f"settles: {limit} an hour at most in the second half", False
     return ("GROWS", True) if limit else ("grows", False)
 

@@ -12,6 +12,7 @@
 //! Source: sock_diag(7).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +48,12 @@ pub struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.vanished.lock().remove(&self.ends);
+        // A client that has come again from the same port may stand there by now.
+        if let Entry::Occupied(entry) = self.vanished.lock().entry(self.ends)
+            && Arc::ptr_eq(entry.get(), &self.notice)
+        {
+            entry.remove();
+        }
     }
 }
 
