@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use pgproto::backend::{self, BackendError, BackendTag, TransactionStatus};
+use pgproto::backend::{self, BackendError, BackendTag};
 use pgproto::frontend::{FrontendError, FrontendTag};
 use pgproto::notice::Fields;
 use pgproto::tracker::answers::{Answer, Reaction};
@@ -159,16 +159,16 @@ impl Conversation {
         Text { held, encoding: self.encoding.clone() }
     }
 
-    /// The transaction status of the last ReadyForQuery.
-    #[must_use]
-    pub const fn status(&self) -> TransactionStatus {
-        self.tracker.status()
-    }
-
     /// Whether the server has answered everything.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.tracker.is_quiet()
+    }
+
+    /// Whether nothing is under way that an end would undo.
+    #[must_use]
+    pub fn is_between_transactions(&self) -> bool {
+        self.tracker.is_between_transactions()
     }
 
     /// The pen, for records that are not about statements.

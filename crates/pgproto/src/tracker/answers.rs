@@ -297,14 +297,17 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     /// What the first `ran` statements of a text did to names, and the others may have done.
     fn apply(&mut self, facts: &TextFacts, text: &T, ran: usize) {
+        let mut hides = (facts.hides_statements, facts.hides_portals);
         for (before, change) in &facts.changes {
             if *before < ran {
                 self.change(change, text);
             } else {
-                self.doubt(change, text);
+                let (statements, portals) = self.doubt(change, text);
+                hides = (hides.0 || statements, hides.1 || portals);
             }
         }
-        self.taint(facts.hides_statements, facts.hides_portals);
+        // Once: there may be very many changes, and very many names.
+        self.taint(hides.0, hides.1);
     }
 
     fn change(&mut self, change: &Change, text: &T) {
@@ -336,8 +339,9 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
     }
 
-    /// A change of a text that failed, perhaps after it: an error at the commit comes in the place of the last tag.
-    fn doubt(&mut self, change: &Change, text: &T) {
+    /// A change of a text that failed, perhaps after it: an error at the commit comes in the place of the last tag. Says whether
+    /// all statements are in doubt, and all portals.
+    fn doubt(&mut self, change: &Change, text: &T) -> (bool, bool) {
         match change {
             Change::Prepare(name) => {
                 if self.statements.find(name).is_none() {
@@ -345,11 +349,15 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     self.statements.insert(NameOf::Name(name), named);
                 }
                 self.doubt_statement(name);
+                (false, false)
             }
-            Change::Deallocate(name) => self.doubt_statement(name),
-            Change::DeallocateAll | Change::DiscardAll => self.taint(true, true),
+            Change::Deallocate(name) => {
+                self.doubt_statement(name);
+                (false, false)
+            }
+            Change::DeallocateAll | Change::DiscardAll => (true, true),
             // An error ends the portals of its transaction; only older ones can be left.
-            Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => self.taint(false, true),
+            Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => (false, true),
         }
     }
 

@@ -228,6 +228,8 @@ pub struct Tracker<K, T, P> {
     /// A Sync that was held back during a COPY must still go up, because the COPY failed.
     sync_owed: bool,
     group: u64,
+    /// Something has come of the group, and its Sync has not.
+    is_within_group: bool,
     last_execute: Option<K>,
     next_mark: u64,
     skipping: Option<Skipping<T, P>>,
@@ -249,6 +251,7 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             flush_wanted: false,
             sync_owed: false,
             group: 0,
+            is_within_group: false,
             last_execute: None,
             next_mark: 0,
             skipping: None,
@@ -269,6 +272,13 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.in_flight.is_empty()
+    }
+
+    /// Whether nothing is under way: all is answered, no transaction is open, and no Sync is still to come that would end one.
+    /// The server tells what a group has begun only after its Sync.
+    #[must_use]
+    pub fn is_between_transactions(&self) -> bool {
+        self.is_quiet() && !self.is_within_group && self.status == TransactionStatus::Idle
     }
 
     /// How many statements and portals have a name.

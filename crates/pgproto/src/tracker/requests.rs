@@ -291,6 +291,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     fn push(&mut self, request: Request<K, T, P>) {
         let mark = Mark(self.next_mark);
         self.next_mark += 1;
+        self.is_within_group = true;
         let Some(skipping) = &mut self.skipping else {
             self.changing.add(mark, &request);
             self.in_flight.push_back(InFlight { mark, group: self.group, refused: None, request });
@@ -312,6 +313,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     const fn next_group(&mut self) {
         self.group += 1;
+        self.is_within_group = false;
         self.last_execute = None;
     }
 

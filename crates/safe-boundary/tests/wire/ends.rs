@@ -9,7 +9,7 @@ use super::peer::{Peer, V3_0, psql, startup};
 use super::sessions::until_running;
 use super::support::process::PATIENCE;
 use super::support::proxy::{self, Proxy, Settings};
-use super::support::wire::{fields, query, results, values};
+use super::support::wire::{bind, execute, fields, frame, parse, query, results, sync, values};
 use super::support::{ALICE, BOB, Stage, root};
 
 /// The first error among messages, by code and text.
@@ -33,6 +33,10 @@ fn d7_a_drain_lets_work_finish() {
     let mut stage = draining("60s");
     let (mut idle, mut busy, mut open) =
         (Peer::signed_in(&stage, ALICE), Peer::signed_in(&stage, ALICE), Peer::signed_in(&stage, ALICE));
+    // All is answered, but the transaction ends with the Sync.
+    let mut pipelined = Peer::signed_in(&stage, ALICE);
+    pipelined.write(&[parse("", "select 1"), bind("", &[]), execute(0), frame('H', b"")].concat());
+    while pipelined.message().0 != 'C' {}
     let mut asked = Peer::tls(&stage);
     asked.write(&psql(V3_0, ALICE, &[]));
     asked.prompted();
@@ -54,6 +58,9 @@ fn d7_a_drain_lets_work_finish() {
         }
         let last = busy.last_messages();
         assert_eq!(results(&last), ["DO", "57P01"], "the statement ends, then the session");
+        pipelined.write(&sync());
+        pipelined.ready();
+        assert_eq!(error(&pipelined.last_messages()).0, "57P01");
         open.write(&query("select 'still'"));
         assert_eq!(values(&open.ready()), ["still"], "a transaction goes on");
         open.write(&query("commit"));
@@ -68,7 +75,7 @@ fn d7_a_drain_lets_work_finish() {
     );
     let trail = stage.trail();
     let ends = trail.iter().filter(|record| record.kind() == "end").count();
-    assert_eq!(ends, 3);
+    assert_eq!(ends, 4);
     let abandoned = trail.iter().filter(|record| record.effect() == "abandoned").count();
     assert_eq!(abandoned, 1, "the sign-in that was under way has its end on record");
     stage.verify_trail();

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use domain::session::ToClient as _;
 use domain::statement::conversation::Conversation;
-use pgproto::backend::TransactionStatus;
 use pgproto::frontend::encode;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, watch};
@@ -206,10 +205,7 @@ async fn stop(shared: &Shared<'_>, downward: impl Future<Output = Ended>, why: E
 
 /// Resolves when the session must end for reasons that are neither the client's nor the server's.
 async fn outside(shared: &Shared<'_>, mut bounds: Bounds) -> Ended {
-    let is_between_transactions = || {
-        let conversation = shared.conversation.borrow();
-        conversation.is_quiet() && conversation.status() == TransactionStatus::Idle
-    };
+    let is_between_transactions = || shared.conversation.borrow().is_between_transactions();
     let drained = async {
         loop {
             let drain = *bounds.drain.borrow_and_update();
