@@ -729,4 +729,26 @@ fn long_pipelines_take_linear_time() {
     assert_eq!(tracker.finished().count(), 1 + 2 * usize::try_from(groups).unwrap());
 }
 
+/// If each change went through all names, this would take a thousand times as long.
+#[test]
+fn many_doubtful_changes_of_many_names_take_linear_time() {
+    let mut stage = Stage::new();
+    let tracker = &mut stage.tracker;
+    for number in 0..50_000_u32 {
+        let name = number.to_string();
+        tracker.parse(name.as_bytes(), String::new(), TextFacts::default(), Vec::new(), number).unwrap();
+        tracker.answer(Answer::ParseComplete, u64::from(number) + 1).unwrap();
+    }
+    let text = format!("select 1/0;{}", "discard all;".repeat(20_000));
+    tracker.query(text.clone(), TextFacts::of(text.as_bytes()), 50_000).unwrap();
+    let failure = Failure { sqlstate: b"22012".to_vec(), message: Vec::new() };
+    tracker.answer(Answer::Error(failure), 50_001).unwrap();
+    tracker.answer(Answer::Ready(TransactionStatus::Idle), 50_002).unwrap();
+    for name in [b"0".as_slice(), b"49999"] {
+        tracker.bind(b"", name, |_| ()).unwrap();
+        let Step::Pass(Some(running)) = tracker.execute(b"", 50_001).unwrap() else { panic!("it runs") };
+        assert!(!running.certain, "any of the names may be gone");
+    }
+}
+
 mod properties;
