@@ -51,6 +51,27 @@ enum Content {
     Refused,
 }
 
+impl Content {
+    /// How many bytes go up of a frame with this content, of which `rest` bytes follow the head.
+    fn frame_bytes(&self, head: &Head, rest: usize) -> u64 {
+        match self {
+            Self::Blob { spilled, after } => head.before_blob().len() as u64 + spilled.bytes + after.len() as u64,
+            Self::ToCome => (head.raw.len() + rest) as u64,
+            Self::Refused => 0,
+        }
+    }
+}
+
+impl Head {
+    /// What stands before a blob: a message's blob has its names in it already.
+    fn before_blob(&self) -> &[u8] {
+        match self.frame {
+            Around::Query | Around::Parse(_) => &self.raw,
+            Around::Bind(..) | Around::Function(_) => self.raw.get(..HEADER_BYTES).unwrap_or_default(),
+        }
+    }
+}
+
 impl Upward<'_, '_> {
     /// Takes one large frame from the front of the client's bytes.
     pub(super) async fn large(&mut self, tag: FrontendTag, bytes: usize) -> Result<(), Ended> {
@@ -86,6 +107,8 @@ impl Upward<'_, '_> {
                 self.server.send(&intake.instead.unwrap_or_default()).await?;
                 self.server.flush().await
             }
+            // INVARIANT: what goes up is as long as the frame says. Else the server would read on where nobody has judged.
+            Ok(_) if content.frame_bytes(&head, rest) != bytes as u64 => Err(malformed(tag)),
             Ok(flush) => self.send_up(head, content, rest, flush).await,
             Err(AppendError::Stopped) => Err(Ended::JournalStopped),
             Err(AppendError::Full) => {
@@ -187,12 +210,7 @@ impl Upward<'_, '_> {
                 }
             }
             Content::Blob { spilled, after } => {
-                // A message's blob has its names in it already.
-                let before = match head.frame {
-                    Around::Query | Around::Parse(_) => head.raw.as_slice(),
-                    Around::Bind(..) | Around::Function(_) => head.raw.get(..HEADER_BYTES).unwrap_or_default(),
-                };
-                self.server.send(before).await?;
+                self.server.send(head.before_blob()).await?;
                 self.send_blob(&spilled).await?;
                 self.server.send(&after).await?;
             }
