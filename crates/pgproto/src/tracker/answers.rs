@@ -68,7 +68,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Answer::Complete(tag) => self.complete(Outcome::Completed(tag.to_vec()), at)?,
             Answer::EmptyQuery => self.complete(Outcome::Completed(Vec::new()), at)?,
             Answer::Suspended => self.complete(Outcome::Suspended, at)?,
-            Answer::FunctionResult => self.function_result(at)?,
+            Answer::FunctionResult => self.function_result()?,
             Answer::CopyIn => self.copy_begins()?,
             Answer::Ready(status) => self.ready(status, at)?,
             Answer::Error(failure) => return Ok(self.error(&failure, at)),
@@ -163,11 +163,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         Ok(())
     }
 
-    fn function_result(&mut self, at: u64) -> Result<(), OutOfStep> {
-        let Some(entry) = self.in_flight.front_mut() else { return Err(OutOfStep("FunctionCallResponse")) };
-        let Request::Function { key } = entry.request else { return Err(OutOfStep("FunctionCallResponse")) };
-        entry.request = Request::Ready;
-        self.finish(key, vec![Outcome::Completed(Vec::new())], at);
+    fn function_result(&mut self) -> Result<(), OutOfStep> {
+        match self.in_flight.front_mut().map(|entry| &mut entry.request) {
+            Some(Request::Function { has_result, .. }) if !*has_result => *has_result = true,
+            _ => return Err(OutOfStep("FunctionCallResponse")),
+        }
         Ok(())
     }
 
@@ -188,6 +188,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let Some(entry) = self.in_flight.front_mut() else { return Err(OutOfStep("ReadyForQuery")) };
         match &mut entry.request {
             Request::Sync { .. } | Request::Ready => drop(self.pop()),
+            Request::Function { key, has_result: true } => {
+                let key = *key;
+                self.pop();
+                self.finish(key, vec![Outcome::Completed(Vec::new())], at);
+            }
             Request::Query { key, outcomes, facts, text } => {
                 let (key, outcomes) = (*key, std::mem::take(outcomes));
                 let (facts, text) = (std::mem::take(facts), text.clone());
@@ -215,7 +220,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let failed = || vec![Outcome::Failed(failure.clone())];
         match &mut entry.request {
             Request::Query { outcomes, .. } => outcomes.push(Outcome::Failed(failure.clone())),
-            Request::Function { key } => {
+            Request::Function { key, .. } => {
                 let key = *key;
                 entry.request = Request::Ready;
                 self.finish(key, failed(), at);

@@ -179,8 +179,10 @@ enum Request<K, T, P> {
     ClosePortal {
         name: Rc<[u8]>,
     },
+    /// Its result may have come; whether it holds tells the commit, and so what comes then.
     Function {
         key: K,
+        has_result: bool,
     },
     /// `last` is the group's last Execute: an error at its commit is told there.
     Sync {
@@ -353,9 +355,10 @@ impl<K> Finished<K> {
 impl<K: Copy, T, P> Request<K, T, P> {
     const fn key(&self) -> Option<K> {
         match self {
-            Self::Query { key, .. } | Self::Parse { key, .. } | Self::Execute { key, .. } | Self::Function { key } => {
-                Some(*key)
-            }
+            Self::Query { key, .. }
+            | Self::Parse { key, .. }
+            | Self::Execute { key, .. }
+            | Self::Function { key, .. } => Some(*key),
             Self::Bind { .. }
             | Self::Describe { .. }
             | Self::CloseStatement { .. }

@@ -154,7 +154,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         if self.must_wait("FunctionCall")? {
             return Ok(Step::Wait);
         }
-        self.push(Request::Function { key });
+        self.push(Request::Function { key, has_result: false });
         self.next_group();
         Ok(Step::Pass(()))
     }

@@ -308,7 +308,7 @@ fn the_unnamed_statement_ends_with_a_query_and_with_a_parse_that_fails() {
            < parsed : deallocate all=ok\n< bound\n< complete : run p=ok\n> sync\n< idle",
         "= A",
     );
-    after("> function\n< result : function=ok\n< idle", "= A");
+    after("> function\n< result\n< idle : function=ok", "= A");
 }
 
 #[test]
@@ -367,10 +367,17 @@ fn a_function_call_fails_by_itself() {
          > query A
          < error : function=error
          < idle
-         < result : function'=ok
-         < idle
+         < result
+         < idle : function'=ok
          < complete
          < idle : A=ok",
+    );
+    // Its commit fails after its result has come.
+    check(
+        "> function
+         < result
+         < error : function=error
+         < idle",
     );
 }
 

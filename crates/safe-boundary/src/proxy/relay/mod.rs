@@ -179,7 +179,8 @@ impl Relay<'_> {
                     ended = &mut outside => stop(&shared, downward, ended).await,
                     ended = &mut downward => if let Ended::ClientGone = ended { ended } else { Ended::Goodbye },
                 },
-                Ended::ServerClosed | Ended::ServerLost(_) | Ended::Vanished => by_client,
+                // Nobody is there to be told the rest of a message.
+                Ended::ServerClosed | Ended::ServerLost(_) | Ended::Vanished | Ended::ClientGone => by_client,
                 _ => stop(&shared, downward, by_client).await,
             }
         };
