@@ -44,9 +44,9 @@ def slope(points):
 
 
 def halves(points):
-    """The slope of each half. A leak goes on as it began; what merely settles slows down."""
+    """Before and after the middle. A leak goes on as it began; what merely settles slows down."""
     middle = len(points) // 2
-    return [slope(half)[0] for half in (points[:middle], points[middle:])]
+    return points[:middle], points[middle:]
 
 
 def verdict(points, limit):
@@ -55,7 +55,7 @@ def verdict(points, limit):
     found, half, _ = slope(points)
     if found - half <= (limit or 0):
         return ("cannot be told from 0" if abs(found) <= half else f"{limit or 0} an hour at most"), False
-    late, late_half, _ = slope(points[len(points) // 2 :])
+    late, late_half, _ = slope(halves(points)[1])
     if limit and late + late_half <= limit:
         return f"settles: {limit} an hour at most in the second half", False
     return ("GROWS", True) if limit else ("grows", False)
@@ -103,7 +103,7 @@ def judge(soak, verified, has_disk):
         said, leaks = verdict(points, limit) if is_long else ("too short to tell", False)
         holds = holds and not leaks
         values = [row[column] for row in soak.samples if row["at_s"] >= warm_up(soak)]
-        first, second = halves(points)
+        first, second = (slope(half)[0] for half in halves(points))
         lines.append(
             f"{column}: {found:+.1f} {unit} an hour, 95 % between {found - half:+.1f} and {found + half:+.1f}: {said}; "
             f"from {min(values)} to {max(values)}; first half {first:+.0f}, second half {second:+.0f} an hour"

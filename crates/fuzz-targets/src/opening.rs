@@ -51,7 +51,7 @@ fn served(packet: &StartupPacket<'_>) {
     assert_eq!(request.parameters.iter().filter(|(name, _)| name == "options").count().max(1), 1);
 }
 
-/// Whether a setting changes who one is or what the server loads (as `proxy/request.rs` refuses them, in any case of letters).
+/// Whether a setting changes who one is or what the server loads, in any case of letters, as `proxy/request.rs` refuses it.
 fn is_sealed(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     let sealed = ["role", "session_authorization", "replication", "user", "database", "options"];

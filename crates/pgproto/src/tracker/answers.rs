@@ -300,19 +300,25 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
     }
 
-    /// What the first `ran` statements of a text did to names, and the others may have done.
+    /// What the first `ran` statements of a text did to names, and the others may have done: an error at the commit comes in the
+    /// place of the last tag.
     fn apply(&mut self, facts: &TextFacts, text: &T, ran: usize) {
-        let mut hides = (facts.hides_statements, facts.hides_portals);
+        let (mut statements, mut portals) = (facts.hides_statements, facts.hides_portals);
         for (before, change) in &facts.changes {
             if *before < ran {
                 self.change(change, text);
-            } else {
-                let (statements, portals) = self.doubt(change, text);
-                hides = (hides.0 || statements, hides.1 || portals);
+                continue;
+            }
+            match change {
+                Change::Prepare(name) => self.doubt_prepared(name, text),
+                Change::Deallocate(name) => self.doubt_statement(name),
+                Change::DeallocateAll | Change::DiscardAll => (statements, portals) = (true, true),
+                // An error ends the portals of its transaction; only older ones can be left.
+                Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => portals = true,
             }
         }
         // Once: there may be very many changes, and very many names.
-        self.taint(hides.0, hides.1);
+        self.taint(statements, portals);
     }
 
     fn change(&mut self, change: &Change, text: &T) {
@@ -344,26 +350,13 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
     }
 
-    /// A change of a text that failed, perhaps after it: an error at the commit comes in the place of the last tag. Says whether
-    /// all statements are in doubt, and all portals.
-    fn doubt(&mut self, change: &Change, text: &T) -> (bool, bool) {
-        match change {
-            Change::Prepare(name) => {
-                if self.statements.find(name).is_none() {
-                    let named = Named { value: prepared(text), certain: false };
-                    self.statements.insert(NameOf::Name(name), named);
-                }
-                self.doubt_statement(name);
-                (false, false)
-            }
-            Change::Deallocate(name) => {
-                self.doubt_statement(name);
-                (false, false)
-            }
-            Change::DeallocateAll | Change::DiscardAll => (true, true),
-            // An error ends the portals of its transaction; only older ones can be left.
-            Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => (false, true),
+    /// A name may have been given to a text.
+    fn doubt_prepared(&mut self, name: &Rc<[u8]>, text: &T) {
+        if self.statements.find(name).is_none() {
+            let named = Named { value: prepared(text), certain: false };
+            self.statements.insert(NameOf::Name(name), named);
         }
+        self.doubt_statement(name);
     }
 
     /// A name may mean something else now.

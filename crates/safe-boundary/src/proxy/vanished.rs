@@ -224,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn an_old_connection_leaves_the_watch_over_a_new_one_from_its_port() {
+        let vanished = Vanished::default();
+        let (ours, theirs) = ("127.0.0.1:5432".parse().unwrap(), "192.0.2.7:50000".parse().unwrap());
+        let (old, new) = (vanished.watch(ours, theirs), vanished.watch(ours, theirs));
+        drop(old);
+        assert!(vanished.lock().values().any(|notice| Arc::ptr_eq(notice, &new.notice)));
+        drop(new);
+        assert!(vanished.lock().is_empty());
+    }
+
+    #[test]
     fn whoever_owes_an_answer_is_silent() {
         let ends = ("127.0.0.1:5432".parse().unwrap(), "192.0.2.7:50000".parse().unwrap());
         let cases = [
