@@ -30,7 +30,9 @@ pub fn config(raw: &[u8]) {
     match Config::check(&FOLDER.path().join("safe-boundary.toml"), text) {
         Ok(config) => {
             assert!(!config.server.node.is_empty() && !config.databases.is_empty());
-            assert!(config.idp.issuer.starts_with("http") && config.idp.scopes.iter().any(|scope| scope == "openid"));
+            // A scheme may be written in any case (RFC 3986, section 3.1).
+            let issuer = config.idp.issuer.to_ascii_lowercase();
+            assert!(issuer.starts_with("http") && config.idp.scopes.iter().any(|scope| scope == "openid"));
             for database in &config.databases {
                 assert!(!database.name.is_empty() && !database.roles.is_empty());
                 assert!(database.roles.iter().all(|role| !role.role.is_empty() && !role.groups.is_empty()));

@@ -13,7 +13,7 @@ use pgproto::frontend::{Bind, Close, Describe, Execute, Parse, Query, Target};
 use pgproto::notice::{Notice, Severity};
 use pgproto::sqlstate::SqlState;
 
-use effects::ends_transaction;
+use effects::{ends_transaction, is_ours};
 
 /// What became of one statement that went up.
 #[derive(Debug)]
@@ -183,10 +183,12 @@ impl Server {
                 self.truth("simple", Some(&text), vec!["skipped"]);
             }
             b'P' => {
-                let text = text(Parse::parse(body).unwrap().text);
-                self.truth("parse", Some(&text), vec!["skipped"]);
+                let parse = Parse::parse(body).unwrap();
+                if !is_ours(parse.text) {
+                    self.truth("parse", Some(&text(parse.text)), vec!["skipped"]);
+                }
             }
-            b'E' if !is_ours(body) => self.truth("execute", None, vec!["skipped"]),
+            b'E' => self.truth("execute", None, vec!["skipped"]),
             b'F' => self.truth("function", None, vec!["skipped"]),
             _ => {}
         }
@@ -286,6 +288,9 @@ impl Server {
         if name.is_empty() {
             self.statements.remove(&name);
         }
+        if is_ours(parse.text) {
+            return self.error(true);
+        }
         let clashes = self.statements.contains_key(&name);
         if fails || clashes || (self.status == TransactionStatus::Failed && !ends_transaction(&text)) {
             self.truth("parse", Some(&text), vec!["error"]);
@@ -314,9 +319,6 @@ impl Server {
 
     fn execute(&mut self, execute: Execute<'_>, chance: u8) {
         let name = key(execute.portal);
-        if is_ours(execute.portal) {
-            return self.error(true);
-        }
         let Some(portal) = self.portals.get(&name).cloned() else {
             self.truth("execute", None, vec!["error"]);
             return self.error(true);
@@ -392,9 +394,4 @@ impl Server {
         }
         self.ready();
     }
-}
-
-/// Whether the proxy put it in the place of something that it refused.
-fn is_ours(text: &[u8]) -> bool {
-    text.starts_with(b"safe_boundary:")
 }

@@ -82,3 +82,8 @@ impl Server {
 pub(super) fn ends_transaction(text: &str) -> bool {
     text.starts_with("commit") || text.starts_with("rollback")
 }
+
+/// Whether the proxy put it in the place of something that it refused.
+pub(super) fn is_ours(text: &[u8]) -> bool {
+    text.starts_with(b"safe_boundary:")
+}
