@@ -19,6 +19,7 @@
 mod support;
 
 mod announced;
+mod boundaries;
 mod cancel;
 mod encodings;
 mod ends;

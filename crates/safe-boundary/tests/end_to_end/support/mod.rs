@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod psql;
 pub(crate) mod server_log;
+pub(crate) mod tap;
 pub(crate) mod trail;
 pub(crate) mod wire;
 
@@ -20,6 +21,7 @@ use disk::BadDisk;
 use idp::Idp;
 use postgres::Postgres;
 use proxy::{Proxy, Settings};
+use tap::Tap;
 
 pub(crate) const ALICE: &str = "alice@example.com";
 pub(crate) const BOB: &str = "bob@example.com";
@@ -62,6 +64,20 @@ impl Stage {
         let proxy = Proxy::start_in(folder.path(), &config, disk.wrapper());
         let proxy = proxy.unwrap_or_else(|ended| panic!("{ended:?}"));
         (Self { proxy, idp, postgres, folder }, disk)
+    }
+
+    /// A stage whose proxy speaks to the server in the clear, through a tap.
+    pub(crate) fn with_a_tap(settings: &Settings) -> (Self, Tap) {
+        let folder = postgres::unpack_template(&settings.postgres);
+        postgres::allow_plain(folder.path());
+        let postgres = Postgres::start(folder.path(), &settings.postgres, settings.log_statements);
+        let idp = Idp::start();
+        let tap = Tap::before(postgres.port);
+        let config = proxy::config(&postgres, &idp, settings);
+        let config = config.replace("sslmode=verify-full sslrootcert=ca.crt", "sslmode=disable");
+        let config = config.replace(&format!("port={} ", postgres.port), &format!("port={} ", tap.port));
+        let proxy = Proxy::start(folder.path(), &config);
+        (Self { proxy, idp, postgres, folder }, tap)
     }
 
     pub(crate) fn folder(&self) -> &Path {

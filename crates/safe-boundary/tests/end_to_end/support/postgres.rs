@@ -4,6 +4,7 @@
 //! Deliberately not here: how the data are made (`scripts/lib/postgres.sh`).
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -152,6 +153,13 @@ pub(crate) fn unpack_template(programs: &Programs) -> tempfile::TempDir {
     // The server's person must be able to reach her folder; nobody can list ours.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
     folder
+}
+
+/// Lets the roles in without TLS as well.
+pub(crate) fn allow_plain(folder: &Path) {
+    let line = "\nhost all payments_rw,payments_ro 127.0.0.1/32 scram-sha-256\n";
+    let mut file = File::options().append(true).open(folder.join("data/pg_hba.conf")).unwrap();
+    file.write_all(line.as_bytes()).unwrap();
 }
 
 fn folder() -> tempfile::TempDir {
