@@ -173,7 +173,7 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Box<Admitted<'_>>, wat
     let counted = meter.sessions.begin();
     if front.say(&welcome(&upstream, &registered)).await.is_err() {
         counted.end(SessionEnd::ClientGone);
-        return proxy.journal.note(bound.conversation.end("the client went away", now()));
+        return bound.conversation.end("the client went away", now(), |batch| proxy.journal.note(batch));
     }
     // Told, and not kept for as long as the session lasts.
     drop((upstream.parameters, upstream.notices));

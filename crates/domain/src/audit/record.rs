@@ -206,7 +206,7 @@ pub struct Decision<'a> {
 }
 
 /// What became of one statement.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Outcome {
     /// `ok`, `error`, `suspended`, `skipped` (not executed after an earlier error), or `lost` (the connection ended first).
     pub result: &'static str,
@@ -216,10 +216,13 @@ pub struct Outcome {
     /// Rows, when the tag says how many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// The SQLSTATE of an error.
+    /// Of so many more statements of one text, each of which is `ok`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statements: Option<u64>,
+    /// The SQLSTATE of an error, also of the one because of which it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
-    /// The primary message of an error.
+    /// The primary message of its own error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -4,6 +4,7 @@
 //! that is not understood ends the conversation. Every statement's record gets an outcome.
 //! Deliberately not here: IO. The relay feeds bytes in and carries decisions out.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use jiff::Timestamp;
@@ -31,6 +32,9 @@ const TYPES_BYTES_MAX: usize = 2 + 4 * 65_535;
 
 /// How many prepared statements and portals a session may have. A server that has them takes gigabytes for them.
 pub const NAMES_MAX: usize = 100_000;
+
+/// How many outcomes are told in one batch: a batch that cannot be kept is lost as a whole, and each may have a long message.
+const OUTCOMES_MAX: usize = 128;
 
 /// The state of one conversation.
 #[derive(Debug)]
@@ -260,27 +264,44 @@ impl Conversation {
         Ok(reaction)
     }
 
-    /// The outcome records of statements that ended since the last call. What of the last intake is
+    /// The outcome records of statements that ended since the last call, batch by batch. What of the last intake is
     /// skipped comes only after the next one: the error may have come before its records were written.
-    pub fn outcomes(&mut self, now: Timestamp) -> Batch {
+    pub fn outcomes(&mut self, now: Timestamp, mut note: impl FnMut(Batch)) {
+        loop {
+            let batch = self.next_outcomes(now);
+            if batch.is_empty() {
+                return;
+            }
+            note(batch);
+        }
+    }
+
+    fn next_outcomes(&mut self, now: Timestamp) -> Batch {
         let mut batch = Batch::default();
         let unsettled = self.unsettled;
         let is_recorded = |id: RecordId| unsettled.is_none_or(|first| id < first);
-        for finished in self.tracker.finished_of(|ended| is_recorded(ended.key.id) || !ended.is_skipped()) {
+        let left = Cell::new(OUTCOMES_MAX);
+        let is_next = |ended: &Finished<Key>| {
+            let is_next = left.get() > 0 && (is_recorded(ended.key.id) || !ended.is_skipped());
+            left.set(left.get().saturating_sub(if is_next { ended.outcomes.len() } else { 0 }));
+            is_next
+        };
+        for finished in self.tracker.finished_of(is_next) {
             write_outcome(&mut self.ink, &mut batch, &finished, now);
         }
         batch
     }
 
     /// The session is over: outcomes of what was in flight, and the end itself.
-    pub fn end(&mut self, reason: &str, now: Timestamp) -> Batch {
+    pub fn end(&mut self, reason: &str, now: Timestamp, mut note: impl FnMut(Batch)) {
         self.tracker.lost();
         self.unsettled = None;
-        let mut batch = self.outcomes(now);
+        self.outcomes(now, &mut note);
+        let mut batch = Batch::default();
         let id = self.ink.id(now);
         let body = Body::End { reason, statements: self.statements };
         self.ink.write(&mut batch, Kind::End, id, now, &body);
-        batch
+        note(batch);
     }
 }
 
@@ -293,20 +314,22 @@ pub(super) fn write_outcome(ink: &mut Ink, batch: &mut Batch, finished: &Finishe
 }
 
 fn outcome(ended: &tracker::Outcome) -> Outcome {
-    let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
-    let (result, tag, failure) = match ended {
-        tracker::Outcome::Completed(tag) => ("ok", Some(tag), None),
-        tracker::Outcome::Suspended => ("suspended", None, None),
-        tracker::Outcome::Failed(failure) => ("error", None, Some(failure)),
-        tracker::Outcome::Skipped(failure) => ("skipped", None, Some(failure)),
-        tracker::Outcome::Lost => ("lost", None, None),
-    };
-    Outcome {
-        result,
-        tag: tag.filter(|tag| !tag.is_empty()).map(|tag| text(tag)),
-        rows: tag.and_then(|tag| backend::CommandComplete { tag }.rows()),
-        sqlstate: failure.map(|failure| text(&failure.sqlstate)),
-        message: failure.map(|failure| text(&failure.message)),
+    let text = |raw: &[u8]| Some(String::from_utf8_lossy(raw).into_owned());
+    let ended_so = |result| Outcome { result, ..Outcome::default() };
+    match ended {
+        tracker::Outcome::Completed(tag) => Outcome {
+            tag: text(tag).filter(|tag| !tag.is_empty()),
+            rows: backend::CommandComplete { tag }.rows(),
+            ..ended_so("ok")
+        },
+        tracker::Outcome::More(more) => Outcome { statements: Some(*more), ..ended_so("ok") },
+        tracker::Outcome::Suspended => ended_so("suspended"),
+        tracker::Outcome::Failed(Failure { sqlstate, message }) => {
+            Outcome { sqlstate: text(sqlstate), message: text(message), ..ended_so("error") }
+        }
+        // The message stands once, with what failed: thousands may be skipped for it.
+        tracker::Outcome::Skipped(failure) => Outcome { sqlstate: text(&failure.sqlstate), ..ended_so("skipped") },
+        tracker::Outcome::Lost => ended_so("lost"),
     }
 }
 

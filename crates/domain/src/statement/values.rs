@@ -79,7 +79,8 @@ fn scalar(oid: u32, raw: &[u8]) -> Option<String> {
         701 => float::float8(f64::from_be_bytes(fixed(raw)?))?,
         18 => text(&fixed::<1>(raw)?)?,
         142 if raw.starts_with(b"<?xml") => return None,
-        19 | 25 | 114 | 142 | 705 | 1042 | 1043 => text(raw)?,
+        // Not 705, `unknown`: the server reads such bytes as the type that it finds for them.
+        19 | 25 | 114 | 142 | 1042 | 1043 => text(raw)?,
         1082 => day(i64::from(i32::from_be_bytes(fixed(raw)?)))?,
         1083 => time_of_day(i64::from_be_bytes(fixed(raw)?))?,
         1114 => moment(i64::from_be_bytes(fixed(raw)?), "")?,
@@ -164,6 +165,9 @@ fn moment(micros: i64, zone: &str) -> Option<String> {
     Some(format!("{date} {time}{zone}{era}"))
 }
 
+/// How many zeros are written out of which the value itself has none: ten bytes can say 131,072 digits.
+const ZEROS_MAX: usize = 128;
+
 /// `numeric_send`: groups of four decimal digits, the weight of the first, a sign and the digits to show.
 fn numeric(raw: &[u8]) -> Option<String> {
     let (words, []) = raw.as_chunks::<2>() else { return None };
@@ -175,6 +179,10 @@ fn numeric(raw: &[u8]) -> Option<String> {
     let scale = usize::from(u16::from_be_bytes(next()?));
     let digits: Vec<u16> = std::iter::from_fn(next).map(u16::from_be_bytes).collect();
     if digits.len() != count || digits.iter().any(|digit| *digit > 9999) || scale > 16383 {
+        return None;
+    }
+    let zeros = usize::try_from(weight + 1).unwrap_or(0) * 4 + scale;
+    if zeros > digits.len() * 8 + ZEROS_MAX {
         return None;
     }
     let sign = match sign {

@@ -195,8 +195,9 @@ impl Run {
         }
         assert!(rest.is_empty(), "the model sends whole messages");
         self.down.clear();
-        let outcomes = self.conversation.outcomes(Timestamp::UNIX_EPOCH);
-        self.keep(&outcomes);
+        let mut records = Vec::new();
+        self.conversation.outcomes(Timestamp::UNIX_EPOCH, |batch| records.push(batch));
+        records.iter().for_each(|batch| self.keep(batch));
     }
 
     /// The client says all it has to say, the server answers all of it, and the records are compared.
@@ -212,8 +213,9 @@ impl Run {
         } else {
             self.hear();
         }
-        let end = self.conversation.end("over", Timestamp::UNIX_EPOCH);
-        self.keep(&end);
+        let mut records = Vec::new();
+        self.conversation.end("over", Timestamp::UNIX_EPOCH, |batch| records.push(batch));
+        records.iter().for_each(|batch| self.keep(batch));
         let is_whole = self.is_open && !self.client.is_wild;
         compare(&self.records, &self.server.truths, is_whole, self.refuses);
     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::by_name::NameOf;
 use super::names::Change;
+use super::outcome;
 use super::{
     CopyIn, Failure, Named, OutOfStep, Outcome, Portal, Prepared, Refused, Request, Skipping, TextFacts, Tracker,
 };
@@ -129,7 +130,9 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             return Err(OutOfStep("ParameterDescription"));
         };
         if let Some(statement) = statement {
-            statement.types.replace(types);
+            // What was known goes first, so that it does not count twice.
+            statement.types.take();
+            statement.types.replace(self.types.hold(types));
         }
         Ok(())
     }
@@ -149,7 +152,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         // A replication server may end COPY BOTH by itself.
         self.copy_in = CopyIn::No;
         match self.in_flight.front_mut().map(|entry| &mut entry.request) {
-            Some(Request::Query { outcomes, .. }) => outcomes.push(outcome),
+            Some(Request::Query { outcomes, .. }) => outcome::add(outcomes, outcome),
             Some(Request::Execute { key, statement }) => {
                 let (key, statement) = (*key, statement.clone());
                 self.pop();
@@ -198,8 +201,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 let (facts, text) = (std::mem::take(facts), text.clone());
                 self.pop();
                 self.end_unnamed(&outcomes);
-                let completed = outcomes.iter().take_while(|outcome| matches!(outcome, Outcome::Completed(_))).count();
-                let ran = if completed == outcomes.len() { usize::MAX } else { completed };
+                let ran = outcome::ran(&outcomes, &facts);
                 self.apply(&facts, &text, ran);
                 self.finish(key, outcomes, at);
             }
@@ -273,7 +275,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             let Some(request) = self.pop() else { break };
             skipping.take(&request);
             if let Some(key) = request.key() {
-                self.finish(key, vec![Outcome::Skipped(skipping.failure.clone())], at);
+                self.finish(key, vec![Outcome::Skipped(Rc::clone(&skipping.failure))], at);
             }
         }
         self.last_execute = None;

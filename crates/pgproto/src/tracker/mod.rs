@@ -12,10 +12,12 @@ pub mod answers;
 mod by_name;
 mod changing;
 mod names;
+mod outcome;
 mod requests;
 mod skipping;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -25,7 +27,9 @@ use crate::backend::TransactionStatus;
 use by_name::ByName;
 use changing::Changing;
 pub use names::TextFacts;
+pub use outcome::{Failure, Finished, Outcome};
 use skipping::Skipping;
+use types::{Types, TypesBudget};
 
 /// The server compares names of statements and portals up to this many bytes (`NAMEDATALEN - 1`).
 const NAME_BYTES_MAX: usize = 63;
@@ -40,7 +44,7 @@ pub struct Prepared<T> {
     /// Its text, in whatever form the caller keeps it.
     pub text: T,
     /// Parameter type OIDs; 0 where not known. Filled by Parse, completed by ParameterDescription.
-    pub types: RefCell<Vec<u32>>,
+    types: RefCell<Types>,
     facts: TextFacts,
 }
 
@@ -89,41 +93,6 @@ pub enum Step<A = ()> {
     Wait,
     /// Do not send it up: the server would ignore it.
     Drop,
-}
-
-/// How one statement ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It ran; the command tag, empty for an empty query or a Parse.
-    Completed(Vec<u8>),
-    /// The row limit was reached; the portal can go on.
-    Suspended,
-    /// It failed.
-    Failed(Failure),
-    /// It was not executed, because an earlier message failed.
-    Skipped(Failure),
-    /// The connection ended first: whether it ran is not known.
-    Lost,
-}
-
-/// The error that ended a statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The SQLSTATE, five bytes.
-    pub sqlstate: Vec<u8>,
-    /// The primary message.
-    pub message: Vec<u8>,
-}
-
-/// A key that came back, with what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished<K> {
-    /// The caller's key.
-    pub key: K,
-    /// One for each statement of a Query, else exactly one.
-    pub outcomes: Vec<Outcome>,
-    /// Bytes that the server sent for it, framing included.
-    pub bytes: u64,
 }
 
 /// Why something of ours fails in the place of a client's frame.
@@ -235,6 +204,7 @@ pub struct Tracker<K, T, P> {
     last_execute: Option<K>,
     next_mark: u64,
     skipping: Option<Skipping<T, P>>,
+    types: TypesBudget,
     finished: Vec<Finished<K>>,
     /// Position in the server's byte stream up to which bytes are already attributed.
     attributed: u64,
@@ -257,6 +227,7 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             last_execute: None,
             next_mark: 0,
             skipping: None,
+            types: TypesBudget::default(),
             finished: Vec::new(),
             attributed: 0,
         }
@@ -341,14 +312,6 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let bytes = at.saturating_sub(self.attributed);
         self.attributed = at;
         self.finished.push(Finished { key, outcomes, bytes });
-    }
-}
-
-impl<K> Finished<K> {
-    /// Whether it was not executed. Only this can be said of what has not been sent yet.
-    #[must_use]
-    pub const fn is_skipped(&self) -> bool {
-        matches!(self.outcomes.as_slice(), [Outcome::Skipped(_)])
     }
 }
 

@@ -15,6 +15,9 @@ use words::{Statement, Statements, Word};
 
 use super::effective;
 
+/// How many changes of names are kept of one text.
+const CHANGES_MAX: usize = 1024;
+
 /// What a text may do beyond running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextFacts {
@@ -22,6 +25,8 @@ pub struct TextFacts {
     pub(super) may_copy: bool,
     /// What its statements do to names, in order; each with the number of statements before it, or more.
     pub(super) changes: Vec<(usize, Change)>,
+    /// How many statements were read, where any of them changes names; or more.
+    pub(super) statements: usize,
     /// It may run code that changes names of statements.
     pub(super) hides_statements: bool,
     /// It may run code that changes names of portals.
@@ -65,7 +70,12 @@ impl TextFacts {
                 facts.read(&statement, before);
                 before += 1;
             }
+            if facts.changes.len() > CHANGES_MAX {
+                // What changes more than anybody writes may change anything.
+                return Self::unknown();
+            }
         }
+        facts.statements = before;
         facts.hide(statements.quoted);
         // Where a DO block begins is not read further than its first words: there is no harm in seeing too many.
         facts.hide(Mentions { code: mentions.code, ..Mentions::default() });
@@ -75,7 +85,25 @@ impl TextFacts {
     /// The facts of a text nobody has read: everything may happen.
     #[must_use]
     pub const fn unknown() -> Self {
-        Self { may_copy: true, changes: Vec::new(), hides_statements: true, hides_portals: true, recodes: true }
+        Self {
+            may_copy: true,
+            changes: Vec::new(),
+            statements: 0,
+            hides_statements: true,
+            hides_portals: true,
+            recodes: true,
+        }
+    }
+
+    /// The facts of a text that Parse names. The server takes one statement in it; where several seem to stand, either it
+    /// refuses them, or the text was read wrongly and anything may happen. Such facts are kept as long as the name: they are few.
+    #[must_use]
+    pub(super) fn of_one_statement(mut self) -> Self {
+        if self.changes.len() > 1 || (self.statements > 1 && self.changes_names()) {
+            return Self::unknown();
+        }
+        self.changes.shrink_to_fit();
+        self
     }
 
     /// Whether it gives a name to something, so that its text is needed later.
@@ -153,7 +181,8 @@ impl Mentions {
             if !inside {
                 mentions.word(rest);
             }
-            inside = is_inside(*first);
+            // What follows a `$` may begin the inside of a string.
+            inside = is_inside(*first) && *first != b'$';
             rest = tail;
         }
         mentions
@@ -192,7 +221,9 @@ impl Mentions {
 
 /// Whether a string or LANGUAGE may begin here, as after the DO of a block; DO NOTHING and the like go on otherwise.
 fn starts_code(text: &[u8]) -> bool {
-    let text = text.trim_ascii_start();
+    // The server's lexer takes a vertical tab for a space, too.
+    let spaces = text.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x0b).count();
+    let text = text.get(spaces..).unwrap_or_default();
     match text {
         [b'$' | b'\'' | b'-' | b'/', ..] | [b'e' | b'E', b'\'', ..] | [b'u' | b'U', b'&', ..] => true,
         _ => starts(text, b"language"),

@@ -52,7 +52,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         if self.must_wait("Parse")? {
             return Ok(Step::Wait);
         }
-        let statement = Rc::new(Prepared { text, facts, types: RefCell::new(types) });
+        let types = RefCell::new(self.types.hold(types));
+        let statement = Rc::new(Prepared { text, facts: facts.of_one_statement(), types });
         self.push(Request::Parse { key, name: effective(name).into(), statement });
         Ok(Step::Pass(()))
     }
@@ -77,7 +78,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Meaning::Unknown => None,
         };
         let params = Some(match &statement {
-            Some(statement) => params(&statement.value.types.borrow()),
+            Some(statement) => params(statement.value.types.borrow().oids()),
             None => params(&[]),
         });
         let certain = statement.as_ref().is_some_and(|statement| statement.certain);
@@ -299,7 +300,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         skipping.take(&request);
         if let Some(key) = request.key() {
-            let outcomes = vec![Outcome::Skipped(skipping.failure.clone())];
+            let outcomes = vec![Outcome::Skipped(Rc::clone(&skipping.failure))];
             self.finish(key, outcomes, self.attributed);
         }
     }

@@ -14,7 +14,7 @@ const NAMES_MAX: usize = 1024;
 /// The server skips, because of an error.
 #[derive(Debug)]
 pub(super) struct Skipping<T, P> {
-    pub(super) failure: Failure,
+    pub(super) failure: Rc<Failure>,
     /// None where a name would have been closed.
     pub(super) statements: ByName<Option<Rc<Prepared<T>>>>,
     pub(super) portals: ByName<Option<Rc<Portal<T, P>>>>,
@@ -22,7 +22,7 @@ pub(super) struct Skipping<T, P> {
 
 impl<T, P> Skipping<T, P> {
     pub(super) fn new(failure: Failure) -> Self {
-        Self { failure, statements: ByName::default(), portals: ByName::default() }
+        Self { failure: Rc::new(failure), statements: ByName::default(), portals: ByName::default() }
     }
 
     /// A request that is skipped, or that failed.

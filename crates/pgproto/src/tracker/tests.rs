@@ -135,6 +135,7 @@ impl Stage {
             Outcome::Suspended => "suspended",
             Outcome::Failed(_) => "error",
             Outcome::Skipped(_) => "skipped",
+            Outcome::More(_) => "more",
             Outcome::Lost => "lost",
         };
         let names = &self.names;
@@ -309,6 +310,22 @@ fn the_unnamed_statement_ends_with_a_query_and_with_a_parse_that_fails() {
         "= A",
     );
     after("> function\n< result\n< idle : function=ok", "= A");
+}
+
+/// In an encoding of clients a byte that looks like a semicolon may be the end of a letter: then nothing was prepared.
+#[test]
+fn a_text_that_ends_otherwise_than_it_was_read_is_in_doubt() {
+    check(
+        "> parse s A
+         > sync
+         < parsed : A=ok
+         < idle
+         > query select 1; prepare s as select 2
+         < complete
+         < idle : select 1; prepare s as select 2=ok
+         > bind p s
+         > execute p => = A?",
+    );
 }
 
 #[test]

@@ -54,6 +54,13 @@ fn a22_a_parameter_of_a_hundred_megabytes() {
     let grown = stage.proxy.peak_memory_kib() - before;
     assert!(grown < 8 << 10, "memory grew by {grown} KiB");
     stage.verify_trail();
+    // What was bound belongs to the trail as much as the record that names it.
+    let trail = stage.trail();
+    let message = trail.iter().find_map(|record| record.0["statement"]["params"]["sha256"].as_str()).unwrap();
+    std::fs::remove_file(stage.folder().join("audit/blobs/sha256").join(&message[..2]).join(message)).unwrap();
+    let verify = stage.proxy.audit(&["verify"]);
+    let told = String::from_utf8_lossy(&verify.stdout).into_owned() + &String::from_utf8_lossy(&verify.stderr);
+    assert!(verify.status.code() == Some(2) && told.contains(message), "{told}");
 }
 
 /// A frame that promises a gigabyte and brings a kilobyte, and then its sender is gone.

@@ -129,7 +129,7 @@ fn a_statement_as_it_stands_in_the_log() {
 fn every_kind_of_record_fits_the_schema() {
     let context = context(&[], "psql");
     let of = head(Kind::Statement, true).id;
-    let outcome = |result| Outcome { result, tag: None, rows: None, sqlstate: None, message: None };
+    let outcome = |result| Outcome { result, ..Outcome::default() };
     let done = Outcome { tag: Some("UPDATE 3".to_owned()), rows: Some(3), ..outcome("ok") };
     let failed = Outcome { sqlstate: Some("42501".to_owned()), message: Some("no".to_owned()), ..outcome("error") };
     let copied = Copied { bytes: 9, rows: Some(1), sha256: Some(Hex(Hash::of(b""))), failed: false };
@@ -209,7 +209,7 @@ fn what_is_too_large_stands_in_a_blob_and_nothing_is_lost() {
     check(&many, Body::None, "/subject/groups", json!(groups).to_string().as_bytes());
     let shouting = context(&[], &control);
     check(&shouting, Body::None, "/client/program", control.as_bytes());
-    let outcome = Outcome { result: "ok", tag: Some("SELECT 1".to_owned()), rows: None, sqlstate: None, message: None };
+    let outcome = Outcome { result: "ok", tag: Some("SELECT 1".to_owned()), ..Outcome::default() };
     let outcomes = vec![outcome; 5000];
     let of = head(Kind::Statement, true).id;
     let list = serde_json::to_string(&outcomes).unwrap();

@@ -30,7 +30,13 @@ impl Stage {
     fn answer(&mut self, tag: BackendTag, body: &[u8]) -> Vec<Value> {
         self.at += 10;
         self.conversation.answer(tag, body, self.at).unwrap();
-        entries(&self.conversation.outcomes(Timestamp::UNIX_EPOCH))
+        self.outcomes()
+    }
+
+    fn outcomes(&mut self) -> Vec<Value> {
+        let mut told = Vec::new();
+        self.conversation.outcomes(Timestamp::UNIX_EPOCH, |batch| told.extend(entries(&batch)));
+        told
     }
 }
 
@@ -101,9 +107,57 @@ fn what_is_skipped_is_told_at_once() {
     let (records, _, next) = stage.judge(&[parse(b"select 1"), bind(b"1"), execute()].concat());
     let kinds: Vec<_> = records.iter().map(|record| record["kind"].as_str().unwrap()).collect();
     assert_eq!((kinds, next), (vec!["statement", "statement", "outcome", "outcome"], Next::More));
-    assert_eq!(records[2]["outcome"]["result"], "skipped");
+    assert_eq!(records[2]["outcome"], json!({"result": "skipped", "sqlstate": "22012"}));
     assert_eq!((&records[2]["of"], &records[3]["of"]), (&records[0]["id"], &records[1]["id"]));
-    assert_eq!(stage.conversation.outcomes(Timestamp::UNIX_EPOCH).len(), 0);
+    assert_eq!(stage.outcomes().len(), 0);
+}
+
+#[test]
+fn what_is_told_at_once_has_a_bound() {
+    // Batches that cannot be kept are lost as a whole: what a client skips must not take along what it has done before.
+    let mut stage = Stage::new(Parameters::Full);
+    let raw = [query("delete from t"), parse(b"selec"), [bind(b"1"), execute()].concat().repeat(4_000)].concat();
+    let mut rest = raw.as_slice();
+    while !rest.is_empty() {
+        rest = &rest[stage.intake(rest).taken..];
+    }
+    let _ = stage.intake(b"");
+    for (tag, body) in [(BackendTag::CommandComplete, &b"DELETE 7\0"[..]), (BackendTag::ReadyForQuery, b"I")] {
+        stage.conversation.answer(tag, body, 10).unwrap();
+    }
+    let message = [&b"SERROR\0C22012\0M"[..], &b"m".repeat(8_000), b"\0\0"].concat();
+    stage.conversation.answer(BackendTag::ErrorResponse, &message, 20).unwrap();
+    let mut batches = Vec::new();
+    stage.conversation.outcomes(Timestamp::UNIX_EPOCH, |batch| batches.push((batch.bytes(), entries(&batch))));
+    assert_eq!(batches[0].1[0]["outcome"]["tag"], "DELETE 7");
+    assert_eq!(batches.iter().map(|(_, records)| records.len()).sum::<usize>(), 4_002);
+    assert!(batches.iter().all(|(bytes, _)| *bytes < 64 * 1024));
+}
+
+#[test]
+fn very_many_statements_of_one_text_have_a_bounded_outcome() {
+    let mut stage = Stage::new(Parameters::Full);
+    for fails in [false, true] {
+        let _ = stage.intake(&query(&"select;".repeat(5_000)));
+        for _ in 0..4_000 {
+            stage.conversation.answer(BackendTag::CommandComplete, b"SELECT 0\0", 10).unwrap();
+        }
+        if fails {
+            stage.conversation.answer(BackendTag::ErrorResponse, ERROR, 20).unwrap();
+        }
+        stage.conversation.answer(BackendTag::ReadyForQuery, b"I", 30).unwrap();
+        let mut blobs = Vec::new();
+        stage.conversation.outcomes(Timestamp::UNIX_EPOCH, |batch| {
+            blobs.extend(batch.blobs().iter().map(|blob| serde_json::from_slice::<Value>(&blob.bytes).unwrap()));
+        });
+        let list = blobs[0].as_array().unwrap();
+        assert_eq!(
+            (list.len(), &list[1_000]),
+            (1_001 + usize::from(fails), &json!({"result": "ok", "statements": 3_000}))
+        );
+        // What fails in the end is told all the same.
+        assert_eq!(list.last().unwrap()["sqlstate"] == "22012", fails);
+    }
 }
 
 #[test]
@@ -142,7 +196,7 @@ fn nothing_is_told_of_what_is_not_yet_recorded() {
         } else {
             let _ = stage.intake(b"");
         }
-        let told = entries(&stage.conversation.outcomes(Timestamp::UNIX_EPOCH));
+        let told = stage.outcomes();
         assert_eq!(told.len(), usize::from(!is_refused));
     }
 }

@@ -49,6 +49,26 @@ fn values_read_as_postgresql_prints_them() {
     check(3802, b"\x01{\"a\":1}", Some("{\"a\":1}"));
     check(3802, b"\x02{}", None);
     check(99_999, b"x", None);
+    // The server finds a type for what is declared as unknown, and reads the bytes as that.
+    check(705, b"1234", None);
+}
+
+#[test]
+fn a_short_numeric_is_not_made_long() {
+    let check = |words: &[i16], expected: Option<usize>| {
+        let raw: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        assert_eq!(decode(1700, &raw).map(|text| text.len()), expected, "{words:?}");
+    };
+    check(&[1, 32_767, 0, 0, 1], None);
+    check(&[0, 0, 0, 16_383], None);
+    check(&[1, 25, 0, 0, 1], Some(101));
+    check(&[0, 0, 0, 100], Some(102));
+    let many = [&[1_000, 999, 0, 0][..], &[1_234; 1_000]].concat();
+    check(&many, Some(4_000));
+    // However many there are, and in an array as well.
+    let element = [&10_u32.to_be_bytes()[..], &[0, 1, 0x7f, 0xff, 0, 0, 0, 0, 0, 1]].concat();
+    let head = [1_u32, 0, 1700, 1_000, 1].map(u32::to_be_bytes).concat();
+    assert_eq!(decode(1231, &[head, element.repeat(1_000)].concat()), None);
 }
 
 #[test]

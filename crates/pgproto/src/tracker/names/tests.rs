@@ -51,6 +51,18 @@ fn a_change_knows_how_many_statements_stand_before_it() {
 }
 
 #[test]
+fn more_changes_than_anybody_writes_are_not_kept() {
+    let facts = TextFacts::of("close a;".repeat(CHANGES_MAX + 1).as_bytes());
+    assert_eq!(facts, TextFacts::unknown());
+    let facts = TextFacts::of("close a;".repeat(CHANGES_MAX).as_bytes());
+    assert_eq!((facts.changes.len(), facts.statements), (CHANGES_MAX, CHANGES_MAX));
+    // In a Parse there is one statement.
+    assert_eq!(TextFacts::of(b"close a; close b").of_one_statement(), TextFacts::unknown());
+    assert_eq!(TextFacts::of(b"select 1; close b").of_one_statement(), TextFacts::unknown());
+    assert_eq!(TextFacts::of(b"; close b;").of_one_statement().changes.len(), 1);
+}
+
+#[test]
 fn words_that_may_be_run_as_code_are_hidden_changes() {
     let check = |text: &str, statements: bool, portals: bool| {
         let facts = TextFacts::of(text.as_bytes());
@@ -58,6 +70,10 @@ fn words_that_may_be_run_as_code_are_hidden_changes() {
     };
     check("do $$ begin execute 'pre' || 'pare s as select 1'; end $$", true, true);
     check("DO language plpgsql $x$ begin end $x$", true, true);
+    check("do\u{b}$$ begin end $$", true, true);
+    check("select f($$deallocate s$$), g($a$close c$a$)", true, true);
+    // In SJIS one letter may end with the byte of a backslash: then all of this is one string.
+    check("select $\u{ff73}$ ;prepare s as select 2 $\u{ff73}$", true, false);
     check("select 1; do/**/'begin end'", true, true);
     check("insert into t values (1) on conflict do nothing", false, false);
     check("insert into t values (E'\\n') on conflict (a) do update set a = 1", false, false);

@@ -130,11 +130,14 @@ impl<'a> Statements<'a> {
         self.quoted = self.quoted.and(Mentions::in_text(quoted.unwrap_or_default()));
     }
 
-    /// A `$tag$ … $tag$` string, or none; a `$` that starts none is passed over.
+    /// A `$tag$ … $tag$` string; a `$` that starts none is passed over. None when it does not end, or when its tag is not
+    /// ASCII: in some encodings of clients a letter may end with a byte that is no letter here, and a tag with it.
     fn dollar_quoted(&mut self) -> Option<()> {
         let inner = self.rest.get(1..).unwrap_or_default();
-        let tag =
-            inner.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_' || **byte >= 0x80).count();
+        let tag = inner.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        if inner.get(tag).is_some_and(|next| *next >= 0x80) {
+            return None;
+        }
         let parameter = inner.first().is_some_and(u8::is_ascii_digit);
         if parameter || inner.get(tag) != Some(&b'$') {
             self.advance(1);

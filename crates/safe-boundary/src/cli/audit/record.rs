@@ -137,7 +137,12 @@ impl Record {
 }
 
 fn reference(value: &Value) -> Option<Reference> {
-    let object = value.as_object().filter(|object| object.len() == 2)?;
+    let object = value.as_object()?;
+    // The body of a Bind or FunctionCall says that it is one.
+    let is_message = object.get("encoding").is_some_and(|encoding| encoding == "message");
+    if object.len() != if is_message { 3 } else { 2 } {
+        return None;
+    }
     let sha256 = parse_hash(object.get("sha256")?.as_str()?)?;
     Some(Reference { sha256, bytes: object.get("bytes")?.as_u64()? })
 }

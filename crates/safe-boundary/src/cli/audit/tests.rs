@@ -67,8 +67,13 @@ impl Trail {
 
     fn outcome(&mut self, of: RecordId, person: &str, result: &'static str, tag: &str, message: Option<&str>) {
         let sqlstate = message.map(|_| "42501".to_owned());
-        let outcome =
-            Outcome { result, tag: Some(tag.to_owned()), rows: None, sqlstate, message: message.map(str::to_owned) };
+        let outcome = Outcome {
+            result,
+            tag: Some(tag.to_owned()),
+            sqlstate,
+            message: message.map(str::to_owned),
+            ..Outcome::default()
+        };
         let body = Body::Outcome { of, outcomes: &[outcome], duration_us: 5, bytes: 6 };
         self.record(Kind::Outcome, person, "payments", &body);
     }

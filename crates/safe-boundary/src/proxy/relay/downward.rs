@@ -86,10 +86,7 @@ pub(super) async fn run(
 /// What ended is recorded, and who waits for it is woken.
 fn tell(shared: &Shared<'_>) {
     let mut conversation = shared.conversation.borrow_mut();
-    let outcomes = conversation.outcomes(now());
-    if !outcomes.is_empty() {
-        shared.journal.note(outcomes);
-    }
+    conversation.outcomes(now(), |batch| shared.journal.note(batch));
     if conversation.is_quiet() {
         shared.is_quiet.notify_one();
     }

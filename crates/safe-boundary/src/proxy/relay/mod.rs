@@ -191,7 +191,7 @@ impl Relay<'_> {
         let is_within = shared.server_is_within.get();
         tokio::join!(farewell(&client, refusal), leave(&server, is_within, was_busy.then_some(self.cancel)));
         // The end of a session is recorded after the fact: nothing waits for it.
-        self.journal.note(conversation.end(&ended.reason(), now()));
+        conversation.end(&ended.reason(), now(), |batch| self.journal.note(batch));
         ended
     }
 }

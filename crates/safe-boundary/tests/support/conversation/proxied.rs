@@ -207,8 +207,9 @@ impl Proxied {
             }
             let is_over = self.to_come.is_empty() && self.here.is_empty() && matches!(self.upward, Upward::More);
             if is_over && self.conversation.is_quiet() && self.down.is_empty() {
-                let end = self.conversation.end("over", now);
-                self.keep(&end);
+                let mut records = Vec::new();
+                self.conversation.end("over", now, |batch| records.push(batch));
+                records.iter().for_each(|batch| self.keep(batch));
                 close(self.stream);
                 return Ok(self.out);
             }
@@ -373,8 +374,9 @@ impl Proxied {
             Err(error) => return Err(error.to_string()),
         }
         self.walk()?;
-        let outcomes = self.conversation.outcomes(now);
-        self.keep(&outcomes);
+        let mut records = Vec::new();
+        self.conversation.outcomes(now, |batch| records.push(batch));
+        records.iter().for_each(|batch| self.keep(batch));
         if std::mem::take(&mut self.is_waiting) {
             self.progress = true;
         }
