@@ -63,6 +63,45 @@ fn a22_a_parameter_of_a_hundred_megabytes() {
     assert!(verify.status.code() == Some(2) && told.contains(message), "{told}");
 }
 
+/// Types, names that change, digits: a few bytes of a client must not be many of ours.
+#[test]
+fn a17_what_is_kept_beside_texts_has_a_bound() {
+    let stage = quiet_server();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    let mut check = |what: &str, write: &dyn Fn(&mut Peer)| {
+        stage.proxy.reset_peak_memory();
+        let before = stage.proxy.peak_memory_kib();
+        write(&mut peer);
+        peer.ready();
+        let grown = stage.proxy.peak_memory_kib() - before;
+        assert!(grown < 32 << 10, "memory grew by {grown} KiB for {what}");
+    };
+    check("the types of 300 statements", &|peer| {
+        let types = [&60_000_u16.to_be_bytes()[..], &23_u32.to_be_bytes().repeat(60_000)].concat();
+        for number in 0..300 {
+            peer.write(&frame('P', &[format!("s{number}\0select 1\0").as_bytes(), &types].concat()));
+        }
+        peer.write(&sync());
+    });
+    check("names that would be closed, while the server skips", &|peer| {
+        peer.write(&[parse("", "selec"), frame('H', &[])].concat());
+        while peer.message().0 != 'E' {}
+        for number in 0..300 {
+            peer.write(&parse(&format!("t{number}"), &"close a;".repeat(30_000)));
+        }
+        peer.write(&sync());
+    });
+    check("the digits of 18,000 numbers", &|peer| {
+        let typed = [&b"\0select $1::numeric\0\0\x01"[..], &1700_u32.to_be_bytes()].concat();
+        let number = [&10_u32.to_be_bytes()[..], &[0, 1, 0x7f, 0xff, 0, 0, 0, 0, 0, 1]].concat();
+        // The server expects one: that it refuses the others is after the fact.
+        let count = 18_000_u16.to_be_bytes();
+        let values = [&[0, 0, 0, 1, 0, 1][..], &count, &number.repeat(18_000), &[0, 0]].concat();
+        peer.write(&[frame('P', &typed), frame('B', &values), execute(0), sync()].concat());
+    });
+    stage.verify_trail();
+}
+
 /// A frame that promises a gigabyte and brings a kilobyte, and then its sender is gone.
 #[test]
 fn a2_a_promise_of_a_gigabyte_costs_nothing() {
