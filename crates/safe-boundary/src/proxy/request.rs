@@ -263,8 +263,9 @@ mod tests {
         assert_eq!(read(0, &[user, ("safe_boundary.role", &long)]), too_long("safe_boundary.role"));
         let option = format!("-c safe_boundary.role={long}");
         assert_eq!(read(0, &[user, ("options", &option)]), too_long("safe_boundary.role"));
-        let longest = read(0, &[user, ("database", &long[1..]), ("application_name", &long), ("search_path", &long)]);
-        assert_eq!(longest.unwrap().database, long[1..]);
+        let longest = "x".repeat(NAME_BYTES_MAX);
+        let request = read(0, &[user, ("database", &longest), ("application_name", &long), ("search_path", &long)]);
+        assert_eq!(request.unwrap().database, longest);
         assert_eq!(
             read(0, &[("user", &long)]).unwrap_err().to_string(),
             "expected at most 255 bytes in the start-up parameter `user`, got 256"

@@ -72,14 +72,14 @@ impl<'a> Exchange<'a> {
         match (state, request) {
             (State::Begun, Authentication::Sasl(mechanisms)) => self.begin(&mechanisms.iter().collect::<Vec<_>>()),
             (State::First(mut scram), Authentication::SaslContinue(message)) => {
-                scram.update(message).map_err(unproven)?;
+                scram.update(message).map_err(|error| unproven(&error))?;
                 let mut out = Vec::new();
                 encode::sasl_response(&mut out, scram.message())?;
                 self.state = State::Proof(scram);
                 Ok(Step::Send(out))
             }
             (State::Proof(mut scram), Authentication::SaslFinal(message)) => {
-                scram.finish(message).map_err(unproven)?;
+                scram.finish(message).map_err(|error| unproven(&error))?;
                 self.state = State::Proven;
                 Ok(Step::Wait)
             }
@@ -140,7 +140,7 @@ impl<'a> Exchange<'a> {
 }
 
 /// The library repeats what the server gives as its reason (`e=`, RFC 5802 §7).
-fn unproven(error: io::Error) -> Error {
+fn unproven(error: &io::Error) -> Error {
     Error::ServerUnproven(io::Error::new(error.kind(), clean(&error.to_string())))
 }
 
