@@ -72,7 +72,7 @@ def vanisher(stage):
 
 
 def leaver():
-    """Somebody who never signs in: only ten sign-ins a minute of one person may come to nothing, and alice has work to do."""
+    """Somebody who never signs in. Ten sign-ins a minute of one person may come to nothing; alice has work to do."""
     return f"leaver{random.randrange(100)}@example.com"
 
 

@@ -13,8 +13,8 @@ PROGRAM = "suite"
 RANK = ["passed", "skipped", "failed"]
 outcomes = {}
 
-# A person may have so many sign-ins under way, and so many that come to nothing within a minute. What a test leaves of them
-# must not fail the tests after it.
+# A person may have so many sign-ins under way, and so many may come to nothing within a minute. What a test leaves of
+# them must not fail the tests after it.
 REST_S = {"too many sign-ins under way": 15, "too many sign-ins that came to nothing": 60}
 
 
