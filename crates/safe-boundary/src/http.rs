@@ -16,6 +16,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::descriptors;
+
 /// How many connections there are at the same time.
 pub const CONNECTIONS_MAX: usize = 64;
 
@@ -43,8 +45,11 @@ where
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        // One that has got a descriptor of the reserve is let go: who watches asks again.
+        let accepted =
+            listener.accept().await.and_then(|(stream, _)| descriptors::leave_some(&stream).map(|()| stream));
+        let stream = match accepted {
+            Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections of HTTP");
                 tokio::time::sleep(PAUSE).await;

@@ -7,6 +7,7 @@ mod arrival;
 mod cancelling;
 #[cfg(debug_assertions)]
 mod injected;
+mod newcomer;
 mod process;
 
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use std::time::Instant;
 use domain::identity::login::Login;
 use domain::policy::decide::Resource;
 use domain::policy::role_mapping::RoleMapping;
-use domain::session::{Authorized, Bound, Client, Identified, Session, refused_many, refused_start};
+use domain::session::{Authorized, Bound, Identified, Session};
 use domain::statement::ink::Ink;
 use pgproto::backend::encode;
 use pgproto::startup::ProtocolVersion;
@@ -38,12 +39,14 @@ use crate::proxy::cancel::{CancelRegistry, Cancellable, Registered};
 use crate::proxy::front::Front;
 use crate::proxy::listen::Port;
 use crate::proxy::login::{self, Stop};
+use crate::proxy::network::Network;
 use crate::proxy::pace::Pace;
 use crate::proxy::refusal::Refusal;
-use crate::proxy::refused::{Count, Refused, What};
+use crate::proxy::refused::Refused;
 use crate::proxy::relay::{Bounds, Drain, Relay};
 use crate::proxy::request::{NEWEST_MINOR, Request};
 use crate::proxy::route::{self, Route};
+use crate::proxy::sign_ins::SignIns;
 use crate::proxy::startup::{self, Opening, Packet};
 use crate::proxy::tally::{Place, Tallies};
 use crate::proxy::upstream::{self, Upstream};
@@ -61,7 +64,8 @@ pub(crate) struct Proxy {
     idp: IdpClient,
     cancels: CancelRegistry,
     tallies: Tallies,
-    pace: Pace,
+    sign_ins: SignIns,
+    guesses: Pace<Network>,
     refused: Refused,
     vanished: Vanished,
     tls: RwLock<Arc<ServerConfig>>,
@@ -152,12 +156,13 @@ async fn admit<'a>(
     let request = Request::read(&packet).map_err(|error| refused(Refusal::Request(error)))?;
     negotiate(front, &request).await?;
     let login = proxy.login(&request).map_err(|refusal| refused(*refusal))?;
-    let others = proxy.tallies.signing_in(login.as_str());
-    let sign_in = proxy.tallies.sign_in(login.as_str(), front.peer().ip().to_canonical());
-    let _sign_in = sign_in.ok_or_else(|| refused(Refusal::TooMany("sign-ins under way")))?;
+    let others = proxy.sign_ins.signing_in(login.as_str());
+    let sign_in = proxy.sign_ins.sign_in(login.as_str(), Network::of(front.peer().ip()), Instant::now());
+    let sign_in = sign_in.map_err(|too_many| refused(Refusal::TooMany(too_many.what())))?;
     let session = Session::new(proxy.ink(), client.clone(), login, request.database.clone());
     let counted = METRICS.sign_in();
-    let signed_in = login::sign_in(session, front, &proxy.idp, &proxy.journal, proxy.drain.clone(), &others).await;
+    let drain = proxy.drain.clone();
+    let signed_in = login::sign_in(session, front, &proxy.idp, &proxy.journal, drain, &others, sign_in).await;
     counted.end((&signed_in).into());
     let session = signed_in?;
 
@@ -208,45 +213,6 @@ impl Proxy {
 
     fn tls(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The other end, as its start-up packet shows it.
-    fn client(&self, front: &Front, packet: &Packet) -> Client {
-        let said = |name: &str| packet.last(name).map(|value| String::from_utf8_lossy(value).into_owned());
-        Client {
-            address: front.peer(),
-            program: said("application_name"),
-            tls: front.tls_version(),
-            login: said("user").unwrap_or_default(),
-        }
-    }
-
-    /// Records that a client is refused before it is anybody. Nothing waits for such a record, and a flood of strangers
-    /// costs no syncs.
-    fn refused(&self, client: &Client, packet: &Packet, refusal: Refusal) -> Stop {
-        if self.refused.is_recorded(What::Start, client.address.ip().to_canonical()) {
-            let database = packet.last("database").map(String::from_utf8_lossy);
-            let batch = refused_start(&mut self.ink(), client, database.as_deref(), refusal.reason(), now());
-            self.journal.note(batch);
-        }
-        Stop::Refused(refusal)
-    }
-
-    /// Records how many more were refused since the last call than have a record each.
-    fn tell_refused(&self) {
-        for Count { from, count } in self.refused.take() {
-            let batch = match from {
-                Some((what, address)) => {
-                    let reason = format!("{count} more {} refused from this address within a minute", what.many());
-                    refused_many(&mut self.ink(), Some(address), &reason, now())
-                }
-                None => {
-                    let reason = format!("{count} more refused from other addresses within a minute");
-                    refused_many(&mut self.ink(), None, &reason, now())
-                }
-            };
-            self.journal.note(batch);
-        }
     }
 
     /// Who wants to connect, and can she be asked to sign in here?

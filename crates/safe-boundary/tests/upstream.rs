@@ -129,6 +129,8 @@ async fn sslmodes_against_certificates_of_all_kinds() {
     let pinned_root = format!("sslrootcert={}", pinned.write(folder.path(), "pinned").0.display());
     let stale = self_signed(Says { expired: true, ..named }, true);
     let stale_root = format!("sslrootcert={}", stale.write(folder.path(), "stale").0.display());
+    let plain = self_signed(named, false);
+    let plain_root = format!("sslrootcert={}", plain.write(folder.path(), "plain").0.display());
     // "lost": the certificate was accepted, and the server hung up as it was told to.
     for (what, pair, mode, root, expected) in [
         ("good", &ours.issue(good), "verify-full", &root, "lost"),
@@ -155,6 +157,10 @@ async fn sslmodes_against_certificates_of_all_kinds() {
         ("self-signed, named as root", &pinned, "verify-full", &pinned_root, "lost"),
         ("self-signed, another is named", &self_signed(named, true), "verify-full", &pinned_root, "certificate"),
         ("self-signed, no authority", &self_signed(named, false), "verify-full", &root, "certificate"),
+        ("self-signed, no authority, named as root", &plain, "verify-full", &plain_root, "lost"),
+        ("issued by who is no authority", &plain.issue(named, good), "verify-full", &plain_root, "unknown issuer"),
+        ("issued by who is no authority", &plain.issue(named, good), "verify-ca", &plain_root, "unknown issuer"),
+        ("issued by who is one, and is named", &pinned.issue(named, good), "verify-full", &pinned_root, "lost"),
         ("self-signed, stale", &stale, "verify-full", &stale_root, "expired"),
         ("Ed25519", &ours.issue(Says { ed25519: true, ..good }), "verify-full", &root, "lost"),
     ] {

@@ -179,11 +179,11 @@ pub struct Session {
 pub struct Limits {
     /// Sessions of one person.
     pub per_person: usize,
-    /// Connections from one address.
+    /// Connections from one address; of IPv6 a /64 counts as one.
     pub per_address: usize,
     /// All connections.
     pub total: usize,
-    /// People that are signing in at the same time.
+    /// People that are signing in at the same time, and how many sign-ins may come to nothing within a minute.
     pub pending_logins: usize,
 }
 

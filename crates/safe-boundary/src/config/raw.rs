@@ -156,13 +156,14 @@ pub(super) struct Limits {
     /// Sessions of one person.
     #[schemars(range(min = 1))]
     pub(super) per_person: u32,
-    /// Connections from one address.
+    /// Connections from one address. Of IPv6 a whole /64, which is what one host gets, counts as one.
     #[schemars(range(min = 1))]
     pub(super) per_address: u32,
     /// All connections.
     #[schemars(range(min = 1))]
     pub(super) total: u32,
-    /// People who are signing in at the same time.
+    /// People who are signing in at the same time. Within a minute as many sign-ins may come to nothing: the client went
+    /// away, or the provider failed.
     #[schemars(range(min = 1))]
     pub(super) pending_logins: u32,
 }

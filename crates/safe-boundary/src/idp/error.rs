@@ -65,6 +65,14 @@ pub enum Error {
         /// What the HTTP client says, without the address.
         source: reqwest::Error,
     },
+    /// No descriptor may be taken for a connection: the last ones are the trail's.
+    #[error("the {endpoint} cannot be asked: no file descriptors are left")]
+    NoDescriptors {
+        /// Where.
+        endpoint: Endpoint,
+        /// What the system would say.
+        source: io::Error,
+    },
     /// It took too long.
     #[error("the {endpoint} did not answer within {}", seconds(*.after))]
     Slow {
@@ -205,7 +213,9 @@ impl Error {
     #[must_use]
     pub const fn trouble(&self) -> Trouble {
         match self {
-            Self::Unreachable { .. } | Self::Slow { .. } | Self::Busy { .. } => Trouble::Unreachable,
+            Self::Unreachable { .. } | Self::NoDescriptors { .. } | Self::Slow { .. } | Self::Busy { .. } => {
+                Trouble::Unreachable
+            }
             Self::NoDeviceFlow { .. } | Self::Client { .. } | Self::NoClientAuthentication => Trouble::RefusesClient,
             Self::Status { .. }
             | Self::Redirect { .. }

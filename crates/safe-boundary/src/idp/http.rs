@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::error::{Endpoint, Error};
+use crate::descriptors;
 use crate::metrics::{IdpOutcome, METRICS};
 
 /// The longest answer that is read, in bytes.
@@ -183,7 +184,10 @@ impl Http {
     /// Sends a request and reads the whole answer, whatever its status but a redirect.
     pub(super) async fn send(&self, endpoint: Endpoint, request: RequestBuilder) -> Result<Reply, Error> {
         let begun = Instant::now();
-        let reply = exchange(endpoint, request).await;
+        let reply = match descriptors::some_left() {
+            Ok(()) => exchange(endpoint, request).await,
+            Err(source) => Err(Error::NoDescriptors { endpoint, source }),
+        };
         let outcome = reply.as_ref().map_or_else(IdpOutcome::from, |reply| reply.status.into());
         METRICS.idp.asked(endpoint, outcome, begun.elapsed());
         reply

@@ -205,7 +205,8 @@ labels! {
     /// What a client was refused for, and the SQLSTATE it was told.
     pub Refused("reason", "sqlstate") {
         Malformed "malformed" "08P01", TlsRequired "tls_required" "28000", Version "protocol_version" "0A000",
-        NoUser "no_user" "28000", Encoding "encoding" "08P01", Parameter "parameter" "42501",
+        NoUser "no_user" "28000", Encoding "encoding" "08P01", NameTooLong "name_too_long" "08P01",
+        Parameter "parameter" "42501",
         Login "login_name" "28000", Key "session_key" "28P01", CannotPrompt "cannot_prompt" "28000",
         TooManyConnections "too_many_connections" "53300", TooManyLogins "too_many_logins" "53300",
         TooManySessions "too_many_sessions" "53300", SignInExpired "sign_in_expired" "28000",
@@ -226,11 +227,12 @@ impl From<&Refusal> for Refused {
             Refusal::Request(RequestError::Version(..)) => Self::Version,
             Refusal::Request(RequestError::NoUser) => Self::NoUser,
             Refusal::Request(RequestError::Encoding(_)) => Self::Encoding,
+            Refusal::Request(RequestError::TooLong { .. }) => Self::NameTooLong,
             Refusal::Request(RequestError::Forbidden(_) | RequestError::Option(_)) => Self::Parameter,
             Refusal::Login(..) => Self::Login,
             Refusal::Key(_) => Self::Key,
             Refusal::CannotPrompt { .. } => Self::CannotPrompt,
-            Refusal::TooMany("sign-ins under way") => Self::TooManyLogins,
+            Refusal::TooMany("sign-ins under way" | "sign-ins that came to nothing") => Self::TooManyLogins,
             Refusal::TooMany("sessions of one person") => Self::TooManySessions,
             Refusal::TooMany(_) => Self::TooManyConnections,
             Refusal::SignInExpired => Self::SignInExpired,
@@ -260,6 +262,14 @@ mod tests {
     use pgproto::startup;
 
     use super::*;
+    use crate::proxy::sign_ins::TooMany;
+
+    #[test]
+    fn too_many_sign_ins_are_told_apart_from_connections() {
+        for too_many in [TooMany::UnderWay, TooMany::CameToNothing] {
+            assert_eq!(Refused::from(&Refusal::TooMany(too_many.what())), Refused::TooManyLogins, "{too_many:?}");
+        }
+    }
 
     #[test]
     fn the_sqlstate_of_a_refusal_is_the_one_that_the_client_is_told() {
@@ -272,13 +282,15 @@ mod tests {
             Refusal::Request(RequestError::Version(2, 0)),
             Refusal::Request(RequestError::NoUser),
             Refusal::Request(RequestError::Encoding(text())),
+            Refusal::Request(RequestError::TooLong { name: "user", bytes: 256 }),
             Refusal::Request(RequestError::Forbidden(text())),
             Refusal::Request(RequestError::Option(text())),
             Refusal::Login(login, None),
             Refusal::Key(text()),
             Refusal::CannotPrompt { login: text(), public_url: text() },
             Refusal::TooMany("connections"),
-            Refusal::TooMany("sign-ins under way"),
+            Refusal::TooMany(TooMany::UnderWay.what()),
+            Refusal::TooMany(TooMany::CameToNothing.what()),
             Refusal::TooMany("sessions of one person"),
             Refusal::SignInExpired,
             Refusal::SignInRefused,

@@ -4,16 +4,16 @@
 //! whoever else waits under the same name is named to her by address, for it may be somebody who hopes for her click.
 //! Deliberately not here: talking to the IdP (`idp`), and what a token must be (`domain::identity`).
 
-use std::net::IpAddr;
-
 use domain::session::{AnotherPerson, Identified, LoginStep, Session, Startup};
 use pgproto::notice::{Notice, Severity};
 use pgproto::sqlstate::SqlState;
 use tokio::sync::watch;
 
 use super::front::{Front, Interruption};
+use super::network::Network;
 use super::refusal::Refusal;
 use super::relay::Drain;
+use super::sign_ins::{Places, SignIn};
 use crate::causes;
 use crate::clock::now;
 use crate::idp::{self, DeviceLogin, IdpClient, LoginFailure, Prompt};
@@ -37,7 +37,8 @@ impl From<Refusal> for Stop {
     }
 }
 
-/// Signs the person in who this client says it is, while `others` wait under the same name.
+/// Signs the person in who this client says it is, while `others` wait under the same name. Whatever ends this before the
+/// provider has said something about the person, `sign_in` goes with it unanswered.
 ///
 /// # Errors
 /// [`Stop`]: nobody was signed in, or somebody else.
@@ -47,7 +48,8 @@ pub async fn sign_in(
     idp: &IdpClient,
     journal: &Journal,
     drain: watch::Receiver<Drain>,
-    others: &[IpAddr],
+    others: &[Network],
+    sign_in: SignIn,
 ) -> Result<Session<Identified>, Stop> {
     let begun = tokio::select! {
         begun = idp.begin_device() => begun,
@@ -62,7 +64,7 @@ pub async fn sign_in(
     if front.tell(&prompt(device.prompt(), &session, others)).await.is_err() {
         return Err(abandoned(&mut session, journal, None, Stop::Gone).await);
     }
-    let answer = answer(&mut session, front, device, journal, drain).await?;
+    let (answer, _under_way) = answer(&mut session, front, device, journal, drain, sign_in).await?;
     let identified = session.identify(answer.identity, "code", now());
     match journal.append(identified).await.map_err(|_| Refusal::Journal)? {
         Ok(session) => Ok(session),
@@ -79,7 +81,8 @@ async fn answer(
     device: DeviceLogin,
     journal: &Journal,
     mut drain: watch::Receiver<Drain>,
-) -> Result<idp::SignedIn, Stop> {
+    sign_in: SignIn,
+) -> Result<(idp::SignedIn, Option<Places>), Stop> {
     let waited = tokio::select! {
         waited = device.wait() => waited,
         interruption = front.interrupted() => {
@@ -92,7 +95,7 @@ async fn answer(
     };
     let reason = waited.as_ref().err().map(|failure| causes::line(failure));
     let (step, refusal) = match waited {
-        Ok(signed_in) => return Ok(signed_in),
+        Ok(signed_in) => return Ok((signed_in, sign_in.answered())),
         Err(LoginFailure::Expired) => (LoginStep::Expired, Refusal::SignInExpired),
         Err(LoginFailure::Refused) => (LoginStep::Denied, Refusal::SignInRefused),
         Err(LoginFailure::Idp(error)) => return Err(failed(session, journal, &error).await),
@@ -101,6 +104,7 @@ async fn answer(
             (LoginStep::Failed, Refusal::IdpUnfit(error.to_string()))
         }
     };
+    let _under_way = sign_in.answered();
     let recorded = session.step(step, reason.as_deref(), Stop::Refused(refusal), now());
     Err(journal.append(recorded).await.unwrap_or(Stop::Refused(Refusal::Journal)))
 }
@@ -131,7 +135,7 @@ pub const fn interrupted(interruption: &Interruption) -> Stop {
 }
 
 /// The prompt: what to open and the code in the message, the rest in two more lines.
-fn prompt(prompt: &Prompt, session: &Session<Startup>, others: &[IpAddr]) -> Notice {
+fn prompt(prompt: &Prompt, session: &Session<Startup>, others: &[Network]) -> Notice {
     let (uri, code) = (&prompt.verification_uri, &prompt.user_code);
     let minutes = prompt.expires_in.as_secs().div_ceil(60);
     let notice = Notice::new(
@@ -153,7 +157,7 @@ fn prompt(prompt: &Prompt, session: &Session<Startup>, others: &[IpAddr]) -> Not
 }
 
 /// Who else waits under her name: her own other terminals, she will know, or somebody who hopes for the wrong code.
-fn warning(others: &[IpAddr]) -> String {
+fn warning(others: &[Network]) -> String {
     let named: Vec<_> = others.iter().take(OTHERS_NAMED_MAX).map(ToString::to_string).collect();
     match others.len().saturating_sub(named.len()) {
         _ if named.is_empty() => String::new(),
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn b20b_a_few_others_are_named_and_the_rest_counted() {
-        let others: Vec<IpAddr> = (1..=6).map(|last| IpAddr::from([10, 0, 0, last])).collect();
+        let others: Vec<_> = (1..=6).map(|last| Network::of([10, 0, 0, last].into())).collect();
         let check = |count: usize, expected: &str| assert_eq!(warning(&others[..count]), expected);
         check(0, "");
         check(1, " Others wait under the same name: 10.0.0.1.");

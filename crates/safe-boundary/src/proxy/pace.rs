@@ -1,52 +1,54 @@
-//! A bound on how often one address may guess.
+//! A bound on how often something may go wrong: guesses of an address, sign-ins that come to nothing.
 //!
-//! Promises: bounded memory; an address that guesses too often gets no further look for the rest of the second.
-//! Deliberately not here: what a guess is.
+//! Promises: bounded memory; a key that has missed too often gets no further try for the rest of the window.
+//! Deliberately not here: what a miss is.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many guesses an address has in each window.
-const GUESSES: u32 = 10;
+/// How many keys are counted apart; when there are so many, a new one has to wait for the next window.
+const KEYS_MAX: usize = 10_000;
 
-/// The window.
-const WINDOW: Duration = Duration::from_secs(1);
-
-/// How many addresses are counted apart; beyond that all share what is left of the window.
-const ADDRESSES_MAX: usize = 10_000;
-
-/// Counts of guesses in the present window.
+/// Counts of misses in the present window, by key.
 #[derive(Debug)]
-pub struct Pace(Mutex<(Instant, HashMap<IpAddr, u32>)>);
+pub struct Pace<K> {
+    window: Mutex<(Instant, HashMap<K, usize>)>,
+    bound: usize,
+    length: Duration,
+}
 
-impl Pace {
-    /// Nobody has guessed yet.
+impl<K: Eq + Hash> Pace<K> {
+    /// Nobody has missed yet; each key may `bound` times in each window of this `length`.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self(Mutex::new((now, HashMap::new())))
+    pub fn new(bound: usize, length: Duration, now: Instant) -> Self {
+        Self { window: Mutex::new((now, HashMap::new())), bound, length }
     }
 
-    /// Whether the address may be answered at all.
+    /// Whether the key may try at all.
     #[must_use]
-    pub fn allows(&self, address: IpAddr, now: Instant) -> bool {
+    pub fn allows(&self, key: &K, now: Instant) -> bool {
         let window = self.window(now);
-        let full = window.1.len() >= ADDRESSES_MAX;
-        let count = window.1.get(&address).copied();
+        let full = window.1.len() >= KEYS_MAX;
+        let count = window.1.get(key).copied();
         drop(window);
-        count.map_or(!full, |count| count < GUESSES)
+        count.map_or(!full, |count| count < self.bound)
     }
 
-    /// A wrong guess.
-    pub fn guessed(&self, address: IpAddr, now: Instant) {
+    /// A try that missed.
+    pub fn missed(&self, key: K, now: Instant) {
         let mut window = self.window(now);
-        *window.1.entry(address).or_default() += 1;
+        let counts = &mut window.1;
+        // INVARIANT: a key without a count is not allowed anything while there is no room for one.
+        if counts.len() < KEYS_MAX || counts.contains_key(&key) {
+            *counts.entry(key).or_default() += 1;
+        }
     }
 
-    fn window(&self, now: Instant) -> std::sync::MutexGuard<'_, (Instant, HashMap<IpAddr, u32>)> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(window.0) >= WINDOW {
+    fn window(&self, now: Instant) -> MutexGuard<'_, (Instant, HashMap<K, usize>)> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(window.0) >= self.length {
             window.0 = now;
             window.1.clear();
         }
@@ -58,17 +60,34 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
-    fn guesses_are_counted_by_address_and_window() {
+    fn misses_are_counted_by_key_and_window() {
         let start = Instant::now();
-        let pace = Pace::new(start);
-        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        for _ in 0..GUESSES {
-            assert!(pace.allows(a, start));
-            pace.guessed(a, start);
+        let pace = Pace::new(10, SECOND, start);
+        for _ in 0..10 {
+            assert!(pace.allows(&"a", start));
+            pace.missed("a", start);
         }
-        assert!(!pace.allows(a, start));
-        assert!(pace.allows(b, start));
-        assert!(pace.allows(a, start + WINDOW));
+        assert!(!pace.allows(&"a", start));
+        assert!(pace.allows(&"b", start));
+        assert!(!pace.allows(&"a", start + SECOND - Duration::from_nanos(1)));
+        assert!(pace.allows(&"a", start + SECOND));
+    }
+
+    #[test]
+    fn d3_keys_beyond_the_bound_take_no_memory() {
+        let start = Instant::now();
+        let pace = Pace::new(2, SECOND, start);
+        for key in 0..2 * KEYS_MAX {
+            pace.missed(key, start);
+        }
+        assert_eq!(pace.window(start).1.len(), KEYS_MAX);
+        assert!(pace.allows(&0, start), "one that is known has its own count");
+        pace.missed(0, start);
+        assert!(!pace.allows(&0, start));
+        assert!(!pace.allows(&KEYS_MAX, start), "a new one cannot be counted");
+        assert!(pace.allows(&KEYS_MAX, start + SECOND));
     }
 }

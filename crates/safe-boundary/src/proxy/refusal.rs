@@ -174,7 +174,7 @@ impl Refusal {
         let sqlstate = match error {
             RequestError::Version(..) => SqlState::FEATURE_NOT_SUPPORTED,
             RequestError::NoUser => SqlState::INVALID_AUTHORIZATION,
-            RequestError::Encoding(_) => SqlState::PROTOCOL_VIOLATION,
+            RequestError::Encoding(_) | RequestError::TooLong { .. } => SqlState::PROTOCOL_VIOLATION,
             RequestError::Forbidden(_) | RequestError::Option(_) => SqlState::INSUFFICIENT_PRIVILEGE,
         };
         Notice::new(Severity::Fatal, sqlstate, error.to_string())

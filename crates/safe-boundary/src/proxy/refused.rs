@@ -5,8 +5,9 @@
 //! Deliberately not here: what is refused, and writing the records.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
+
+use super::network::Network;
 
 /// How many records an address has in each minute.
 const RECORDS_PER_ADDRESS: u64 = 200;
@@ -47,9 +48,9 @@ pub struct Refused(Mutex<Minute>);
 #[derive(Debug, Default)]
 struct Minute {
     /// All that came from an address.
-    seen: HashMap<(What, IpAddr), u64>,
+    seen: HashMap<(What, Network), u64>,
     /// Those of it that have no record.
-    unrecorded: HashMap<(What, IpAddr), u64>,
+    unrecorded: HashMap<(What, Network), u64>,
     /// Those without a record whose address could not be kept.
     nameless: u64,
     recorded: u64,
@@ -59,7 +60,7 @@ struct Minute {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Count {
     /// What it was, and from where; none for all those that were too many to tell apart.
-    pub from: Option<(What, IpAddr)>,
+    pub from: Option<(What, Network)>,
     /// How many.
     pub count: u64,
 }
@@ -67,10 +68,10 @@ pub struct Count {
 impl Refused {
     /// Counts one; whether it is to have a record of its own.
     #[must_use]
-    pub fn is_recorded(&self, what: What, address: IpAddr) -> bool {
+    pub fn is_recorded(&self, what: What, from: Network) -> bool {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Minute { seen, unrecorded, nameless, recorded } = &mut *minute;
-        let key = (what, address);
+        let key = (what, from);
         if seen.len() >= ADDRESSES_MAX && !seen.contains_key(&key) {
             *nameless += 1;
             return false;
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn nothing_is_lost_in_the_count() {
         let refused = Refused::default();
-        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        let address = |number: u32| Network::of(number.to_be_bytes().into());
         let mut recorded = 0;
         for _ in 0..1000 {
             recorded += u64::from(refused.is_recorded(What::Start, address(1)));

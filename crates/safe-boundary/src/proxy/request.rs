@@ -1,7 +1,7 @@
 //! What a start-up packet asks for, sorted into what is the proxy's business, what passes, and what is refused.
 //!
 //! Promises: parameters that change who one is or what the server loads never pass, also not inside `options`; names are
-//! compared as the server does, in any case.
+//! compared as the server does, in any case; no name is longer than [`NAME_BYTES_MAX`].
 //! Deliberately not here: whether the person may have what she asks for.
 
 use pgproto::options::{self, Opt};
@@ -11,6 +11,9 @@ use super::startup::Packet;
 
 /// The newest minor version of protocol 3 that we speak.
 pub const NEWEST_MINOR: u16 = 2;
+
+/// The longest name that is served, and the most that is recorded of one: what strangers write must not fill the trail.
+pub const NAME_BYTES_MAX: usize = 255;
 
 /// A start-up packet that can be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,14 @@ pub enum RequestError {
     /// Not UTF-8.
     #[error("the start-up parameter `{0}` is not UTF-8")]
     Encoding(String),
+    /// Longer than any name is.
+    #[error("expected at most {NAME_BYTES_MAX} bytes in the start-up parameter `{name}`, got {bytes}")]
+    TooLong {
+        /// The parameter.
+        name: &'static str,
+        /// How long it is.
+        bytes: usize,
+    },
     /// It would change who one is or what the server loads.
     #[error("the start-up parameter `{0}` is not allowed here")]
     Forbidden(String),
@@ -73,6 +84,13 @@ impl Request {
                 found.parameter(&name, value)?;
             }
         }
+        let names = [("user", &found.user), ("database", &found.database), ("safe_boundary.role", &found.role)];
+        for (name, value) in names {
+            let bytes = value.as_ref().map_or(0, String::len);
+            if bytes > NAME_BYTES_MAX {
+                return Err(RequestError::TooLong { name, bytes });
+            }
+        }
         let user = found.user.filter(|user| !user.is_empty()).ok_or(RequestError::NoUser)?;
         let negotiation = (minor > NEWEST_MINOR || !found.unknown.is_empty()).then_some(found.unknown);
         let mut parameters = found.passing;
@@ -92,6 +110,18 @@ impl Request {
             negotiation,
         })
     }
+}
+
+/// As much of a stranger's text as a record has.
+#[must_use]
+pub fn for_record(raw: &[u8]) -> String {
+    const CUT: &str = "…";
+    let mut text = String::from_utf8_lossy(raw).into_owned();
+    if text.len() > NAME_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(NAME_BYTES_MAX - CUT.len()));
+        text.push_str(CUT);
+    }
+    text
 }
 
 #[derive(Default)]
@@ -221,6 +251,40 @@ mod tests {
         assert_eq!((newer.minor, newer.negotiation), (2, Some(vec![b"_pq_.test".to_vec()])));
         assert_eq!(read(9999, &[user]).unwrap().negotiation, Some(vec![]));
         assert_eq!(read(0, &[user, ("_pq_.x", "")]).unwrap().minor, 0);
+    }
+
+    #[test]
+    fn d3_names_have_a_bound() {
+        let long = "\u{1}".repeat(NAME_BYTES_MAX + 1);
+        let user = ("user", "alice@example.com");
+        let too_long = |name| Err(RequestError::TooLong { name, bytes: NAME_BYTES_MAX + 1 });
+        assert_eq!(read(0, &[("user", &long)]), too_long("user"));
+        assert_eq!(read(0, &[user, ("database", &long)]), too_long("database"));
+        assert_eq!(read(0, &[user, ("safe_boundary.role", &long)]), too_long("safe_boundary.role"));
+        let option = format!("-c safe_boundary.role={long}");
+        assert_eq!(read(0, &[user, ("options", &option)]), too_long("safe_boundary.role"));
+        let longest = "x".repeat(NAME_BYTES_MAX);
+        let request = read(0, &[user, ("database", &longest), ("application_name", &long), ("search_path", &long)]);
+        assert_eq!(request.unwrap().database, longest);
+        assert_eq!(
+            read(0, &[("user", &long)]).unwrap_err().to_string(),
+            "expected at most 255 bytes in the start-up parameter `user`, got 256"
+        );
+    }
+
+    #[test]
+    fn d3_a_record_has_the_beginning_of_a_long_text() {
+        let check = |raw: &[u8], expected: &str| {
+            let text = for_record(raw);
+            assert_eq!(text, expected);
+            assert!(text.len() <= NAME_BYTES_MAX, "{}", text.len());
+        };
+        check(b"psql", "psql");
+        check(b"psql\xff", "psql\u{fffd}");
+        check("x".repeat(255).as_bytes(), &"x".repeat(255));
+        check("x".repeat(256).as_bytes(), &format!("{}…", "x".repeat(252)));
+        check(format!("x{}", "ä".repeat(200)).as_bytes(), &format!("x{}…", "ä".repeat(125)));
+        check(&[0xff; 10_000], &format!("{}…", "\u{fffd}".repeat(84)));
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! How many connections, sign-ins and sessions there are, against `[limits]`.
+//! How many connections and sessions there are, against `[limits]`.
 //!
 //! Promises: what was counted is given back when the guard goes away, however a connection ends.
-//! Deliberately not here: what the client is told when there is no room.
+//! Deliberately not here: sign-ins (`sign_ins`), and what the client is told when there is no room.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::network::Network;
 use crate::config::Limits;
 
 /// Counts per key, with one bound for each key and one for all.
 #[derive(Debug)]
-struct Tally<K> {
+pub(super) struct Tally<K> {
     counts: Mutex<(HashMap<K, usize>, usize)>,
     per_key: usize,
     total: usize,
 }
 
 impl<K: Eq + Hash + Clone> Tally<K> {
-    fn new(per_key: usize, total: usize) -> Self {
+    pub(super) fn new(per_key: usize, total: usize) -> Self {
         Self { counts: Mutex::default(), per_key, total }
     }
 
@@ -33,6 +33,11 @@ impl<K: Eq + Hash + Clone> Tally<K> {
         *all += 1;
         by_key.insert(key.clone(), mine + 1);
         true
+    }
+
+    /// The keys of all that are here.
+    pub(super) fn keys(&self) -> Vec<K> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).0.keys().cloned().collect()
     }
 
     fn leave(&self, key: &K) {
@@ -53,6 +58,13 @@ pub struct Place<K: Eq + Hash + Clone> {
     key: K,
 }
 
+impl<K: Eq + Hash + Clone> Place<K> {
+    /// What it is counted under.
+    pub(super) const fn key(&self) -> &K {
+        &self.key
+    }
+}
+
 impl<K: Eq + Hash + Clone> Drop for Place<K> {
     fn drop(&mut self) {
         self.tally.leave(&self.key);
@@ -62,19 +74,16 @@ impl<K: Eq + Hash + Clone> Drop for Place<K> {
 /// All tallies of the proxy.
 #[derive(Clone, Debug)]
 pub struct Tallies {
-    connections: Arc<Tally<IpAddr>>,
-    beyond: Arc<Tally<IpAddr>>,
+    connections: Arc<Tally<Network>>,
+    beyond: Arc<Tally<Network>>,
     unannounced: Arc<Tally<()>>,
-    sign_ins: Arc<Tally<(String, IpAddr)>>,
-    sign_ins_by_login: Arc<Tally<String>>,
-    sign_ins_by_address: Arc<Tally<IpAddr>>,
     sessions: Arc<Tally<String>>,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
-    _place: Place<IpAddr>,
+    _place: Place<Network>,
     is_beyond: bool,
 }
 
@@ -86,21 +95,7 @@ impl Connection {
     }
 }
 
-/// A sign-in that is under way.
-#[derive(Debug)]
-pub struct SignIn {
-    _both: Place<(String, IpAddr)>,
-    _login: Place<String>,
-    _address: Place<IpAddr>,
-}
-
-/// How many sign-ins may be under way of one login from one address, of one login, and from one address. A person has
-/// few terminals, an office one address; and who waits elsewhere under her name must not keep her out.
-const SIGN_INS_EACH: usize = 10;
-const SIGN_INS_PER_LOGIN: usize = 100;
-const SIGN_INS_PER_ADDRESS: usize = 100;
-
-/// How many connections beyond the bounds, from one address and in all, are kept for as long as it takes to tell them,
+/// How many connections beyond the bounds, from one network and in all, are kept for as long as it takes to tell them,
 /// or to cancel what the others run.
 const BEYOND_PER_ADDRESS: usize = 20;
 const BEYOND_TOTAL: usize = 200;
@@ -113,16 +108,13 @@ impl Tallies {
             connections: Arc::new(Tally::new(limits.per_address, limits.total)),
             unannounced: Arc::new(Tally::new(limits.total, limits.total)),
             beyond: Arc::new(Tally::new(BEYOND_PER_ADDRESS, BEYOND_TOTAL)),
-            sign_ins: Arc::new(Tally::new(SIGN_INS_EACH, limits.pending_logins)),
-            sign_ins_by_login: Arc::new(Tally::new(SIGN_INS_PER_LOGIN, limits.pending_logins)),
-            sign_ins_by_address: Arc::new(Tally::new(SIGN_INS_PER_ADDRESS, limits.pending_logins)),
             sessions: Arc::new(Tally::new(limits.per_person, limits.total)),
         }
     }
 
-    /// A connection from an address; none when not even a refusal can be afforded.
+    /// A connection from a network; none when not even a refusal can be afforded.
     #[must_use]
-    pub fn connection(&self, address: IpAddr) -> Option<Connection> {
+    pub fn connection(&self, address: Network) -> Option<Connection> {
         let within = enter(&self.connections, address).map(|place| (place, false));
         let (place, is_beyond) = within.or_else(|| Some((enter(&self.beyond, address)?, true)))?;
         Some(Connection { _place: place, is_beyond })
@@ -134,25 +126,6 @@ impl Tallies {
         enter(&self.unannounced, ())
     }
 
-    /// A sign-in as a login from an address.
-    #[must_use]
-    pub fn sign_in(&self, login: &str, address: IpAddr) -> Option<SignIn> {
-        let login = login.to_ascii_lowercase();
-        let both = enter(&self.sign_ins, (login.clone(), address))?;
-        let login = enter(&self.sign_ins_by_login, login)?;
-        let address = enter(&self.sign_ins_by_address, address)?;
-        Some(SignIn { _both: both, _login: login, _address: address })
-    }
-
-    /// From where sign-ins as this login are under way, each address once.
-    #[must_use]
-    pub fn signing_in(&self, login: &str) -> Vec<IpAddr> {
-        let login = login.to_ascii_lowercase();
-        let counts = self.sign_ins.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let addresses = counts.0.keys().filter(|(of, _)| *of == login).map(|(_, address)| *address);
-        addresses.collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
     /// A session of a person, by issuer and subject.
     #[must_use]
     pub fn session(&self, issuer: &str, subject: &str) -> Option<Place<String>> {
@@ -160,7 +133,8 @@ impl Tallies {
     }
 }
 
-fn enter<K: Eq + Hash + Clone>(tally: &Arc<Tally<K>>, key: K) -> Option<Place<K>> {
+/// Takes a place, if there is one.
+pub(super) fn enter<K: Eq + Hash + Clone>(tally: &Arc<Tally<K>>, key: K) -> Option<Place<K>> {
     tally.enter(&key).then(|| Place { tally: Arc::clone(tally), key })
 }
 

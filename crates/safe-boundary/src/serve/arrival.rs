@@ -14,6 +14,7 @@ use super::{Proxy, refuse};
 use crate::metrics::ConnectionEnd;
 use crate::proxy::announced;
 use crate::proxy::front::Front;
+use crate::proxy::network::Network;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::startup::{self, Opening};
 use crate::proxy::stream::Stream;
@@ -51,7 +52,7 @@ pub(super) async fn arrive(proxy: &Proxy, mut stream: TcpStream, peer: SocketAdd
     } else {
         peer
     };
-    let place = proxy.tallies.connection(peer.ip().to_canonical()).ok_or(ConnectionEnd::BeyondLimits)?;
+    let place = proxy.tallies.connection(Network::of(peer.ip())).ok_or(ConnectionEnd::BeyondLimits)?;
     let opened = startup::open(stream, proxy.tls(), deadline).await;
     Ok(Arrived { opened, peer, place, watched })
 }

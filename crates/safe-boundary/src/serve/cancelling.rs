@@ -4,7 +4,7 @@
 //! Deliberately not here: the requests to servers (`proxy/upstream/cancel.rs`).
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use domain::audit::pending::Unrecorded;
 use domain::session::{Client, cancel_record};
@@ -14,9 +14,14 @@ use super::Proxy;
 use crate::causes;
 use crate::clock::now;
 use crate::metrics::{CancelOutcome, METRICS};
+use crate::proxy::network::Network;
 use crate::proxy::refused::What;
 use crate::proxy::stream::Stream;
 use crate::proxy::upstream::CancelTarget;
+
+/// How many wrong secrets an address may send in each [`GUESSES_WINDOW`].
+pub(super) const GUESSES: usize = 10;
+pub(super) const GUESSES_WINDOW: Duration = Duration::from_secs(1);
 
 /// What a session runs must not outlive it, also when a mistake of ours ends it.
 pub(super) struct CancelOnPanic(pub(super) CancelTarget);
@@ -32,17 +37,17 @@ impl Drop for CancelOnPanic {
 
 /// Carries out a cancel request, once it is recorded.
 pub(super) async fn cancel(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, secret: &[u8]) {
-    let address = peer.ip().to_canonical();
-    // An address that guesses is not listened to for the rest of the second; each try is on record all the same.
-    let is_heard = proxy.pace.allows(address, Instant::now());
+    let network = Network::of(peer.ip());
+    // Who guesses is not listened to for the rest of the second; each try is on record all the same.
+    let is_heard = proxy.guesses.allows(&network, Instant::now());
     let found = if is_heard { proxy.cancels.find(pid, secret) } else { None };
     let client = Client { address: peer, program: None, tls: stream.tls_version(), login: String::new() };
     let session = found.as_ref().map(|found| found.session);
     let batch = cancel_record(&mut proxy.ink(), &client, session, pid, now());
     METRICS.cancels.one(match found {
         None => {
-            proxy.pace.guessed(address, Instant::now());
-            if proxy.refused.is_recorded(What::Cancel, address) {
+            proxy.guesses.missed(network, Instant::now());
+            if proxy.refused.is_recorded(What::Cancel, network) {
                 proxy.journal.note(batch);
             }
             if is_heard { CancelOutcome::Unknown } else { CancelOutcome::Ignored }

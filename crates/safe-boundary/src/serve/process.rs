@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Proxy, connection};
+use super::{Proxy, cancelling, connection};
 use crate::cli::exit::{Exit, Failure};
 use crate::clock::now;
 use crate::config::{Config, Database};
@@ -30,6 +30,7 @@ use crate::proxy::listen::{self, Arrival, Port, Workers};
 use crate::proxy::pace::Pace;
 use crate::proxy::refused::Refused;
 use crate::proxy::relay::Drain;
+use crate::proxy::sign_ins::SignIns;
 use crate::proxy::tally::Tallies;
 use crate::proxy::tls;
 use crate::proxy::vanished::Vanished;
@@ -200,7 +201,8 @@ fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Res
         idp,
         cancels: CancelRegistry::default(),
         tallies: Tallies::new(&config.limits),
-        pace: Pace::new(Instant::now()),
+        sign_ins: SignIns::new(&config.limits, Instant::now()),
+        guesses: Pace::new(cancelling::GUESSES, cancelling::GUESSES_WINDOW, Instant::now()),
         refused: Refused::default(),
         vanished: Vanished::default(),
         tls: RwLock::new(tls),

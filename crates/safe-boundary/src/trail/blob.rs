@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest as _, Sha256};
 use tlog::hash::Hash;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, lacks_descriptors};
 
 /// How many hashes are remembered as stored; groups of people come again and again.
 const KNOWN_MAX: usize = 4096;
@@ -136,6 +136,14 @@ impl BlobStore {
         result
     }
 
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        match self.0.disk.sync_folder(folder) {
+            // The folder could not even be opened: no sync has failed, and the next one tells the truth.
+            Err(error) if lacks_descriptors(&error) => Err(error),
+            result => self.synced(result),
+        }
+    }
+
     fn name(&self, incoming: &Path, sha256: &Hash) -> io::Result<()> {
         let path = self.path(sha256);
         let folder = path.parent().unwrap_or(&self.0.dir);
@@ -145,9 +153,9 @@ impl BlobStore {
         // A crash before the rename leaves a file in `incoming`; after it, a whole blob that nothing refers to.
         // A blob that is there already is replaced by the same content, which also mends a damaged one.
         self.0.disk.rename(incoming, &path)?;
-        self.synced(self.0.disk.sync_folder(folder))?;
+        self.sync_folder(folder)?;
         // The folder may be new, here or in another thread that has not come this far.
-        self.synced(self.0.disk.sync_folder(&self.0.dir.join("blobs/sha256")))?;
+        self.sync_folder(&self.0.dir.join("blobs/sha256"))?;
         let mut known = self.known();
         if known.len() >= KNOWN_MAX {
             known.clear();

@@ -11,6 +11,14 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// Whether a file could not be opened because this process, or the machine, has too many open: then nothing on the disk
+/// has been touched.
+#[must_use]
+pub fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
 
 /// A file that is open for writing.
 pub trait DiskFile: Send + fmt::Debug {

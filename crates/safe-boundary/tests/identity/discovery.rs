@@ -1,6 +1,7 @@
 //! What a provider says of itself: row b18.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
@@ -127,10 +128,14 @@ fn answers(stage: &Stage, path: &str, name: &str, trap: &Trap) {
     }
 }
 
-/// Someone tries to sign in, gets no code, and the record says why.
+/// Someone tries to sign in, gets no code, and the record says why. It is somebody else each time, for only so many
+/// sign-ins of a person may come to nothing within a minute, and only so many from an address.
 fn refused(stage: &Stage, code: &str, why: &str, what: &str) {
+    static TRIES: AtomicUsize = AtomicUsize::new(0);
+    let number = TRIES.fetch_add(1, Ordering::Relaxed);
     let begun = Instant::now();
-    let mut client = Client::start(stage, 1, ALICE);
+    let from = u8::try_from(2 + number / 50 % 200).unwrap();
+    let mut client = Client::start(stage, from, &format!("person{number}@example.com"));
     let refusal = client.refused();
     assert!(begun.elapsed() < Duration::from_secs(5), "{what}: {:?}", begun.elapsed());
     let message =

@@ -195,6 +195,25 @@ fn d3_limits_count_announced_addresses() {
     assert_eq!(results(&sessions[0].ready()), ["57014"]);
 }
 
+/// A host has a whole /64 to choose its addresses from: it counts as one, and records tell which address it was.
+#[test]
+fn d3_a_network_of_ipv6_counts_as_one_address() {
+    let limited = format!("{TRUSTED}\n[limits]\nper_address = 2");
+    let settings = Settings { server: Box::leak(limited.into()), ..Settings::default() };
+    let stage = Stage::with(&settings);
+    let connect = |address: &str| {
+        let header = format!("PROXY TCP6 {address} 2001:db8:9::9 50000 6432\r\n");
+        announced(&stage, header.as_bytes()).asking_for_tls(&stage)
+    };
+    let _others = [connect("2001:db8:1:2::1"), connect("2001:db8:1:2:ffff::2")];
+    let mut third = connect("2001:db8:1:2:3:4:5:6");
+    third.write(&psql(V3_0, ALICE, &[]));
+    assert_eq!(third.refused().0, "53300");
+    let refused = stage.wait_for_record(|record| record.effect() == "refused");
+    assert_eq!(address_of(&refused), "2001:db8:1:2:3:4:5:6");
+    connect("2001:db8:1:3::1").sign_in(&stage, ALICE, V3_0, &[]);
+}
+
 /// A real load balancer in front, with a real psql before it; its health checks pass, and leave no trace.
 #[test]
 fn a_real_haproxy_announces_its_clients() {

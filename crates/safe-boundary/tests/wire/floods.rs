@@ -1,16 +1,17 @@
 //! Many who have not signed in.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cancel::begin;
-use super::peer::{Peer, SSL_REQUEST, V3_0, cancel as cancel_request, psql};
+use super::peer::{Peer, SSL_REQUEST, V3_0, cancel as cancel_request, psql, startup};
 use super::support::process::PATIENCE;
 use super::support::proxy::{self, Proxy, Settings};
+use super::support::psql::code_in;
 use super::support::trail::Record;
 use super::support::wire::{fields, query, results, values};
 use super::support::{ALICE, BOB, Stage};
@@ -50,7 +51,9 @@ fn a6_floods_before_the_sign_in_are_bounded() {
     });
     let grown = stage.proxy.peak_memory_kib() - before;
     assert!(grown < 200 * STRANGER_KIB, "memory grew by {grown} KiB");
-    let mut after = Peer::signed_in(&stage, BOB);
+    // The strangers' own address has had its hundred sign-ins that came to nothing; others get in.
+    let mut after = Peer::plain_from([127, 0, 0, 2], stage.proxy.address).asking_for_tls(&stage);
+    after.sign_in(&stage, BOB, V3_0, &[]);
     after.write(&query("select 'in'"));
     assert_eq!(values(&after.ready()), ["in"]);
 }
@@ -71,21 +74,59 @@ fn a6_pending_sign_ins_are_capped() {
         peer.write(&psql(V3_0, login, &[]));
         loop {
             match peer.message() {
-                ('N', _) => return Ok(peer),
-                ('E', body) => return Err(fields(&body)[&'C'].clone()),
+                ('N', body) => return Ok((peer, code_in(&fields(&body)[&'M']).unwrap())),
+                ('E', body) => return Err(fields(&body)[&'M'].clone()),
                 _ => {}
             }
         }
     };
+    let full = Some("too many sign-ins under way");
     let mut waiting: Vec<_> = (0..10).map(|_| prompted(ALICE).unwrap()).collect();
-    assert_eq!(prompted("ALICE@example.com").err().as_deref(), Some("53300"));
+    assert_eq!(prompted("ALICE@example.com").err().as_deref(), full);
     for number in 0..90 {
         waiting.push(prompted(&format!("person{}@example.com", number / 9)).unwrap());
     }
-    assert_eq!(prompted(BOB).err().as_deref(), Some("53300"));
+    assert_eq!(prompted(BOB).err().as_deref(), full);
+    // Who gets in makes room.
+    let (mut alice, code) = waiting.remove(0);
+    stage.idp.approve(&code, ALICE);
+    alice.ready();
+    prompted(BOB).unwrap();
+    // Who goes away does too, but counts for a minute among those that came to nothing: nobody else is kept out by that.
     drop(waiting);
-    // Who goes away makes room.
-    while prompted(BOB).is_err() {}
+    let mut elsewhere = Peer::plain_from([127, 0, 0, 2], stage.proxy.address).asking_for_tls(&stage);
+    elsewhere.sign_in(&stage, BOB, V3_0, &[]);
+}
+
+/// To begin costs the provider a request, and the trail two records: whoever only begins is stopped.
+#[test]
+fn a6_sign_ins_that_come_to_nothing_are_bounded() {
+    let stage = Stage::start();
+    let begin = || {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, ALICE, &[]));
+        peer
+    };
+    for _ in 0..10 {
+        let mut peer = begin();
+        peer.prompted();
+        peer.tcp().shutdown(Shutdown::Write).unwrap();
+        // The proxy closes when all is done that there is to do.
+        peer.until_end();
+    }
+    let codes = stage.idp.codes_made();
+    let (code, message, tags) = begin().refused();
+    assert_eq!((code.as_str(), message.as_str()), ("53300", "too many sign-ins that came to nothing"));
+    assert_eq!(tags, "RE");
+    assert_eq!(stage.idp.codes_made(), codes, "the provider was asked for one more");
+    let refused = stage.wait_for_record(|record| record.effect() == "refused");
+    assert_eq!(refused.0["decision"]["reason"], "sign-ins that came to nothing");
+    // She herself is somewhere else; and from there others may sign in, however often they do.
+    let mut elsewhere = Peer::plain_from([127, 0, 0, 2], stage.proxy.address).asking_for_tls(&stage);
+    elsewhere.sign_in(&stage, ALICE, V3_0, &[]);
+    for _ in 0..12 {
+        Peer::signed_in(&stage, BOB);
+    }
 }
 
 /// Connections beyond the bound of an address are told so; those far beyond it are not even kept.
@@ -166,6 +207,48 @@ fn d3_strangers_cannot_flood_the_journal() {
     assert_eq!(cancels + counted("cancel requests"), 300);
     assert!(single.len() <= 400 && cancels <= 200 * 2, "{} and {cancels} records", single.len());
     assert!(counts.iter().all(|record| record.0["client"]["address"] == "127.0.0.1"));
+    stage.verify_trail();
+}
+
+/// What strangers call themselves is cut before it is recorded: a blob would cost three syncs, and stay.
+#[test]
+fn d3_names_of_strangers_make_no_blobs() {
+    let mut stage = Stage::with(&Settings { server: "[limits]\nper_address = 10000", ..Settings::default() });
+    let long = |number: usize| format!("{number}{}", "\u{1}".repeat(3_000));
+    for number in 0..300 {
+        let name = long(number);
+        let mut peer = Peer::plain(stage.proxy.address);
+        peer.write(&startup(V3_0, &[("user", &name), ("database", &name), ("application_name", &name)]));
+        assert_eq!(peer.refused().0, "28000");
+    }
+    for (name, expected) in [("user", "08P01"), ("database", "08P01"), ("safe_boundary.role", "08P01")] {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, ALICE, &[(name, &long(0))]));
+        let (code, message, _) = peer.refused();
+        assert_eq!(code, expected);
+        assert!(message.contains(&format!("at most 255 bytes in the start-up parameter `{name}`")), "{message}");
+    }
+    let mut peer = Peer::tls(&stage);
+    peer.write(&psql(V3_0, ALICE, &[("application_name", &long(0))]));
+    assert_eq!(peer.refused().0, "28000", "a program that nobody knows");
+    assert_eq!(stage.proxy.drain(), 0);
+    let mut folders = vec![stage.folder().join("audit/blobs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(path.is_dir(), "{} is a blob", path.display());
+            folders.push(path);
+        }
+    }
+    let trail = stage.trail();
+    let refused: Vec<_> = trail.iter().filter(|record| record.0["client"]["program"].is_string()).collect();
+    assert!(refused.len() >= 200, "{}", refused.len());
+    for record in refused {
+        let text = |of: &str, name: &str| record.0[of][name].as_str().unwrap_or_default().to_owned();
+        let said = [text("client", "login"), text("client", "program"), text("resource", "database")];
+        assert!(said.iter().all(|name| name.len() <= 255), "{:?}", record.0);
+        assert!(said.iter().any(|name| name.ends_with('…')), "{:?}", record.0);
+    }
     stage.verify_trail();
 }
 

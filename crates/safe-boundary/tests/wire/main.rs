@@ -21,6 +21,7 @@ mod support;
 mod announced;
 mod boundaries;
 mod cancel;
+mod descriptors;
 mod encodings;
 mod ends;
 mod floods;

@@ -12,7 +12,7 @@ use pgproto::frontend::encode;
 use postgres_protocol::authentication::sasl::{ChannelBinding as Gs2, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 
 use super::conninfo::ChannelBinding;
-use super::error::{Error, Violation};
+use super::error::{Error, Violation, clean};
 
 /// What ties this exchange to the connection it runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,14 +72,14 @@ impl<'a> Exchange<'a> {
         match (state, request) {
             (State::Begun, Authentication::Sasl(mechanisms)) => self.begin(&mechanisms.iter().collect::<Vec<_>>()),
             (State::First(mut scram), Authentication::SaslContinue(message)) => {
-                scram.update(message).map_err(Error::ServerUnproven)?;
+                scram.update(message).map_err(|error| unproven(&error))?;
                 let mut out = Vec::new();
                 encode::sasl_response(&mut out, scram.message())?;
                 self.state = State::Proof(scram);
                 Ok(Step::Send(out))
             }
             (State::Proof(mut scram), Authentication::SaslFinal(message)) => {
-                scram.finish(message).map_err(Error::ServerUnproven)?;
+                scram.finish(message).map_err(|error| unproven(&error))?;
                 self.state = State::Proven;
                 Ok(Step::Wait)
             }
@@ -137,6 +137,11 @@ impl<'a> Exchange<'a> {
         self.state = State::First(Box::new(scram));
         Ok(Step::Send(out))
     }
+}
+
+/// The library repeats what the server gives as its reason (`e=`, RFC 5802 §7).
+fn unproven(error: &io::Error) -> Error {
+    Error::ServerUnproven(io::Error::new(error.kind(), clean(&error.to_string())))
 }
 
 fn unknown(method: &str) -> Result<Step, Error> {

@@ -172,6 +172,12 @@ pub enum Violation {
     /// No cancel key.
     #[error("no BackendKeyData came")]
     NoKey,
+    /// More settings than any server reports.
+    #[error("expected at most {max} settings of the server, came more")]
+    TooManySettings {
+        /// The limit.
+        max: usize,
+    },
 }
 
 /// What a server said when it refused; for the operator, not for the client.
@@ -304,6 +310,6 @@ impl Error {
 }
 
 /// A server's text as one line without control characters: it may hold terminal escapes.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

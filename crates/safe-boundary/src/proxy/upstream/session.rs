@@ -21,6 +21,9 @@ use crate::proxy::stream::Stream;
 /// The most notices that are kept for the client; a server has no reason to send more.
 const NOTICES_MAX: usize = 64;
 
+/// The most settings that a server may report: PostgreSQL has a dozen and a half, extensions add a few.
+const SETTINGS_MAX: usize = 256;
+
 /// Who logs in where: made once for each connect, for all hosts that are tried.
 pub(super) struct Login {
     packet: Vec<u8>,
@@ -161,8 +164,10 @@ fn keep_parameter(parameters: &mut Vec<(String, String)>, body: &[u8]) -> Result
     let status = ParameterStatus::parse(body).map_err(Violation::from)?;
     let text = |raw| String::from_utf8_lossy(raw).into_owned();
     let (name, value) = (text(status.name), text(status.value));
+    let is_full = parameters.len() >= SETTINGS_MAX;
     match parameters.iter_mut().find(|(each, _)| *each == name) {
         Some((_, old)) => *old = value,
+        None if is_full => return Err(Violation::TooManySettings { max: SETTINGS_MAX }.into()),
         None => parameters.push((name, value)),
     }
     Ok(())
@@ -179,6 +184,20 @@ fn first_column(body: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_reports_so_many_settings_and_no_more() {
+        let mut parameters = Vec::new();
+        let mut report = |number: usize, value: &str| {
+            keep_parameter(&mut parameters, format!("setting{number}\0{value}\0").as_bytes())
+        };
+        (0..SETTINGS_MAX).for_each(|number| report(number, "old").unwrap());
+        report(0, "new").unwrap();
+        let error = report(SETTINGS_MAX, "old").unwrap_err();
+        assert!(matches!(error, Error::Protocol(Violation::TooManySettings { max: 256 })), "{error}");
+        assert_eq!(parameters.len(), SETTINGS_MAX);
+        assert_eq!(parameters[0].1, "new", "one that is known may change as often as it likes");
+    }
 
     #[test]
     fn a_row_is_read_or_refused() {

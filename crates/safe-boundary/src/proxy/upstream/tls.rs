@@ -1,7 +1,7 @@
 //! TLS towards the upstream, with libpq's meaning of each `sslmode`.
 //!
 //! Promises: what is verified is what the mode says, never less; certificates and keys are read at each connect, so they
-//! may be replaced while the program runs; no byte that came before the handshake is ever taken for one that came after
+//! may be replaced while the program runs; a certificate that is no authority makes no other one believed; no byte that came before the handshake is ever taken for one that came after
 //! it (CVE-2021-23222).
 //! Deliberately not here: when to go on without TLS; `attempt` has the order in which the modes try.
 
@@ -19,6 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::TlsStream;
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::{Certificate, Version};
 
 use super::conninfo::{Roots, SslMode, Tls};
 use super::verify::{Trust, UnusableCertificate, Verifier};
@@ -195,12 +198,26 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 }
 
 fn file_roots(path: &Path) -> Result<Trust, Error> {
+    let unusable = || Error::Empty { path: path.to_owned() };
     let named = certificates(path)?;
     let mut roots = RootCertStore::empty();
-    if named.iter().any(|certificate| roots.add(certificate.clone()).is_err()) {
-        return Err(Error::Empty { path: path.to_owned() });
+    for certificate in &named {
+        // webpki believes whatever stands among its roots, also a server's own certificate: whoever has that server's
+        // key would be an authority for all of them.
+        if is_authority(&Certificate::from_der(certificate).map_err(|_| unusable())?) {
+            roots.add(certificate.clone()).map_err(|_| unusable())?;
+        }
     }
     Ok(Trust { roots, named })
+}
+
+/// Whether a certificate says that it may issue others. Authorities from before there was a way to say so are version 1.
+fn is_authority(certificate: &Certificate) -> bool {
+    let content = &certificate.tbs_certificate;
+    match content.version {
+        Version::V1 => true,
+        Version::V2 | Version::V3 => matches!(content.get::<BasicConstraints>(), Ok(Some((_, says))) if says.ca),
+    }
 }
 
 fn system_roots() -> Result<Arc<Trust>, Error> {
@@ -217,4 +234,29 @@ fn system_roots() -> Result<Arc<Trust>, Error> {
     let trust = Arc::new(Trust { roots, named: Vec::new() });
     *read = Some((Instant::now(), Arc::clone(&trust)));
     Ok(trust)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn only_a_certificate_that_says_so_is_an_authority() {
+        use rcgen::BasicConstraints::Unconstrained;
+        let made = |is_ca: IsCa| {
+            let mut params = CertificateParams::new(["db.test".to_owned()]).unwrap();
+            params.is_ca = is_ca;
+            let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            Certificate::from_der(made.der()).unwrap()
+        };
+        assert!(is_authority(&made(IsCa::Ca(Unconstrained))));
+        assert!(!is_authority(&made(IsCa::ExplicitNoCa)));
+        assert!(!is_authority(&made(IsCa::NoCa)), "it says nothing");
+        let mut old = made(IsCa::NoCa);
+        old.tbs_certificate.version = Version::V1;
+        old.tbs_certificate.extensions = None;
+        assert!(is_authority(&old), "version 1 has no way to say so");
+    }
 }

@@ -18,6 +18,7 @@ use super::recover::Tail;
 use super::segment::{Segment, Spare};
 use crate::metrics::METRICS;
 use crate::trail::blob::BlobStore;
+use crate::trail::disk::lacks_descriptors;
 use crate::trail::layout::{self, FrameHeader, SegmentHeader};
 
 /// The largest frame, unless a single batch is larger.
@@ -294,6 +295,8 @@ impl From<Trouble> for io::Error {
 fn for_want_of_room(error: io::Error) -> Trouble {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full(error),
+        // No room for one more open file: nothing that exists has been touched.
+        _ if lacks_descriptors(&error) => Trouble::Full(error),
         _ => Trouble::Broken(error),
     }
 }

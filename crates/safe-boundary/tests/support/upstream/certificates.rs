@@ -29,6 +29,14 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// A certificate that is signed with the key of this one, whatever this one is for.
+    pub(crate) fn issue(&self, own: Says<'_>, says: Says<'_>) -> Self {
+        let signing = KeyPair::try_from(self.key.serialize_der()).unwrap();
+        let (params, key) = params(says);
+        let certificate = params.signed_by(&key, &Issuer::new(self::params(own).0, signing)).unwrap();
+        Self { certificate, key }
+    }
+
     /// Writes both into a folder.
     pub(crate) fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (cert, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));

@@ -112,6 +112,26 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
 }
 
 #[test]
+fn the_reason_of_a_server_that_proves_nothing_is_cleaned_and_cut() {
+    let lie = format!("e=no\x1b[31m\n{}", "x".repeat(10_000)).into_bytes();
+    let found = |exchange: &mut Exchange<'_>, code: u32, message: &[u8]| {
+        let error = answer(exchange, code, message).unwrap_err();
+        assert!(matches!(error, Error::ServerUnproven(_)), "{error:?}");
+        let text = crate::causes::line(&error);
+        assert!(!text.chars().any(char::is_control) && text.len() < 2_000, "{text:?}");
+        text
+    };
+    let mut exchange = Exchange::new(Some("secret"), binding(ChannelBinding::Prefer, false, false));
+    let Ok(Step::Send(sent)) = answer(&mut exchange, SASL, BARE) else { panic!("no first message") };
+    assert!(matches!(answer(&mut exchange, 11, &server_first(&sent, 4096)), Ok(Step::Send(_))));
+    let text = found(&mut exchange, 12, &lie);
+    assert!(text.contains("no [31m xxx"), "what it said is told all the same: {text:?}");
+    let mut early = Exchange::new(Some("secret"), binding(ChannelBinding::Prefer, false, false));
+    assert!(matches!(answer(&mut early, SASL, BARE), Ok(Step::Send(_))));
+    found(&mut early, 11, &lie);
+}
+
+#[test]
 fn weak_and_unknown_kinds_are_refused_at_any_time() {
     for (code, content, expected) in [
         (3, &b""[..], "the server asks for cleartext password authentication, which is refused"),
