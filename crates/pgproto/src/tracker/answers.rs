@@ -3,15 +3,11 @@
 //! Promises: an answer that nothing in flight explains is an error; names change here and nowhere else.
 //! Deliberately not here: reading frames (`backend.rs`); rows, notices and notifications, which end nothing.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::by_name::NameOf;
-use super::names::Change;
 use super::outcome;
-use super::{
-    CopyIn, Failure, Named, OutOfStep, Outcome, Portal, Prepared, Refused, Request, Skipping, TextFacts, Tracker,
-};
+use super::{CopyIn, Failure, Named, OutOfStep, Outcome, Refused, Request, Skipping, Told, Tracker};
 use crate::backend::TransactionStatus;
 
 /// A server message that ends or changes something.
@@ -152,13 +148,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         // A replication server may end COPY BOTH by itself.
         self.copy_in = CopyIn::No;
         match self.in_flight.front_mut().map(|entry| &mut entry.request) {
-            Some(Request::Query { outcomes, .. }) => outcome::add(outcomes, outcome),
+            Some(Request::Query { told, .. }) => told.add(outcome),
             Some(Request::Execute { key, statement }) => {
                 let (key, statement) = (*key, statement.clone());
                 self.pop();
+                let tag = if let Outcome::Completed(tag) = &outcome { outcome::changing_tag(tag) } else { None };
                 self.finish(key, vec![outcome], at);
-                if let Some(statement) = statement {
-                    self.apply(&statement.facts, &statement.text, usize::MAX);
+                let changed = tag.map(|tag| (0, tag));
+                match statement {
+                    Some(statement) => self.apply(&statement.facts, &statement.text, changed.as_slice()),
+                    None => self.taint_by(changed.map(|(_, tag)| tag)),
                 }
             }
             _ => return Err(OutOfStep("CommandComplete")),
@@ -176,7 +175,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     fn copy_begins(&mut self) -> Result<(), OutOfStep> {
         match self.in_flight.front() {
-            Some(entry) if matches!(entry.request, Request::Query { .. } | Request::Execute { .. }) => {
+            // What was sent behind it, not expecting this, the server reads as it reads during a COPY: nobody knows what
+            // its answers mean then.
+            Some(entry)
+                if self.in_flight.len() == 1
+                    && matches!(entry.request, Request::Query { .. } | Request::Execute { .. }) =>
+            {
                 if self.fence == Some(entry.mark) {
                     self.fence = None;
                 }
@@ -196,13 +200,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 self.pop();
                 self.finish(key, vec![Outcome::Completed(Vec::new())], at);
             }
-            Request::Query { key, outcomes, facts, text } => {
-                let (key, outcomes) = (*key, std::mem::take(outcomes));
+            Request::Query { key, told, facts, text } => {
+                let (key, Told { outcomes, changed, .. }) = (*key, std::mem::take(told));
                 let (facts, text) = (std::mem::take(facts), text.clone());
                 self.pop();
                 self.end_unnamed(&outcomes);
-                let ran = outcome::ran(&outcomes, &facts);
-                self.apply(&facts, &text, ran);
+                self.apply(&facts, &text, &changed);
                 self.finish(key, outcomes, at);
             }
             _ => return Err(OutOfStep("ReadyForQuery")),
@@ -221,7 +224,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let reaction = entry.refused.map_or(Reaction::Pass, Reaction::Refusal);
         let failed = || vec![Outcome::Failed(failure.clone())];
         match &mut entry.request {
-            Request::Query { outcomes, .. } => outcomes.push(Outcome::Failed(failure.clone())),
+            Request::Query { told, .. } => told.outcomes.push(Outcome::Failed(failure.clone())),
             Request::Function { key, .. } => {
                 let key = *key;
                 entry.request = Request::Ready;
@@ -301,85 +304,4 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             self.statements.remove(b"");
         }
     }
-
-    /// What the first `ran` statements of a text did to names, and the others may have done: an error at the commit comes in the
-    /// place of the last tag.
-    fn apply(&mut self, facts: &TextFacts, text: &T, ran: usize) {
-        let (mut statements, mut portals) = (facts.hides_statements, facts.hides_portals);
-        for (before, change) in &facts.changes {
-            if *before < ran {
-                self.change(change, text);
-                continue;
-            }
-            match change {
-                Change::Prepare(name) => self.doubt_prepared(name, text),
-                Change::Deallocate(name) => self.doubt_statement(name),
-                Change::DeallocateAll | Change::DiscardAll => (statements, portals) = (true, true),
-                // An error ends the portals of its transaction; only older ones can be left.
-                Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => portals = true,
-            }
-        }
-        // Once: there may be very many changes, and very many names.
-        self.taint(statements, portals);
-    }
-
-    fn change(&mut self, change: &Change, text: &T) {
-        match change {
-            Change::Prepare(name) => {
-                let named = Named { value: prepared(text), certain: name.is_ascii() };
-                self.statements.insert(NameOf::Name(name), named);
-            }
-            Change::Deallocate(name) => drop(self.statements.remove(name)),
-            // The unnamed statement is kept elsewhere in the server.
-            Change::DeallocateAll => self.statements.remove_named(),
-            Change::Declare { name, hold } => {
-                let portal = Portal {
-                    statement: Some(prepared(text)),
-                    statement_name: Rc::default(),
-                    params: None,
-                    certain: true,
-                    survives_commit: *hold,
-                };
-                let named = Named { value: Rc::new(portal), certain: name.is_ascii() };
-                self.portals.insert(NameOf::Name(name), named);
-            }
-            Change::CloseCursor(name) => drop(self.portals.remove(name)),
-            Change::CloseAllCursors => self.portals.clear(),
-            Change::DiscardAll => {
-                self.statements.remove_named();
-                self.portals.clear();
-            }
-        }
-    }
-
-    /// A name may have been given to a text.
-    fn doubt_prepared(&mut self, name: &Rc<[u8]>, text: &T) {
-        if self.statements.find(name).is_none() {
-            let named = Named { value: prepared(text), certain: false };
-            self.statements.insert(NameOf::Name(name), named);
-        }
-        self.doubt_statement(name);
-    }
-
-    /// A name may mean something else now.
-    fn doubt_statement(&mut self, name: &[u8]) {
-        if let Some(named) = self.statements.find_mut(name) {
-            named.certain = false;
-        }
-    }
-
-    /// Names that can be written in SQL may mean something else now. Unnamed ones cannot be written.
-    fn taint(&mut self, statements: bool, portals: bool) {
-        if statements {
-            self.statements.named_mut().for_each(|named| named.certain = false);
-        }
-        if portals {
-            self.portals.named_mut().for_each(|named| named.certain = false);
-        }
-    }
-}
-
-/// A statement that SQL prepared: its text is the whole text in which it stood.
-fn prepared<T: Clone>(text: &T) -> Rc<Prepared<T>> {
-    Rc::new(Prepared { text: text.clone(), facts: TextFacts::default(), types: RefCell::default() })
 }

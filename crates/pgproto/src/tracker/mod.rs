@@ -13,6 +13,7 @@ mod by_name;
 mod changing;
 mod names;
 mod outcome;
+mod renaming;
 mod requests;
 mod skipping;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::backend::TransactionStatus;
 use by_name::ByName;
 use changing::Changing;
 pub use names::TextFacts;
+use outcome::Told;
 pub use outcome::{Failure, Finished, Outcome};
 use skipping::Skipping;
 use types::{Types, TypesBudget};
@@ -122,7 +124,7 @@ pub struct DuringCopy(pub &'static str);
 enum Request<K, T, P> {
     Query {
         key: K,
-        outcomes: Vec<Outcome>,
+        told: Told,
         facts: TextFacts,
         text: T,
     },
@@ -298,7 +300,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     pub fn lost(&mut self) {
         while let Some(entry) = self.in_flight.pop_front() {
             let key = entry.request.key();
-            let mut outcomes = if let Request::Query { outcomes, .. } = entry.request { outcomes } else { Vec::new() };
+            let mut outcomes = if let Request::Query { told, .. } = entry.request { told.outcomes } else { Vec::new() };
             outcomes.push(Outcome::Lost);
             if let Some(key) = key {
                 self.finish(key, outcomes, self.attributed);

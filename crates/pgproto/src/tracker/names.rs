@@ -16,7 +16,7 @@ use words::{Statement, Statements, Word};
 use super::effective;
 
 /// How many changes of names are kept of one text.
-const CHANGES_MAX: usize = 1024;
+pub(super) const CHANGES_MAX: usize = 1024;
 
 /// What a text may do beyond running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,25 @@ pub(super) enum Change {
     CloseAllCursors,
     DiscardAll,
 }
+
+impl Change {
+    /// The tag with which the server says that it has happened.
+    pub(super) const fn tag(&self) -> &'static [u8] {
+        match self {
+            Self::Prepare(_) => b"PREPARE",
+            Self::Deallocate(_) => b"DEALLOCATE",
+            Self::DeallocateAll => b"DEALLOCATE ALL",
+            Self::Declare { .. } => b"DECLARE CURSOR",
+            Self::CloseCursor(_) => b"CLOSE CURSOR",
+            Self::CloseAllCursors => b"CLOSE CURSOR ALL",
+            Self::DiscardAll => b"DISCARD ALL",
+        }
+    }
+}
+
+/// Commands that ask for COPY data besides COPY: EXECUTE may run one that was prepared, and may change names by it; the
+/// others are those of replication.
+const COPYING: [&str; 3] = ["execute", "start_replication", "upload_manifest"];
 
 impl TextFacts {
     /// Reads a text.
@@ -149,7 +168,7 @@ impl TextFacts {
             portals = true;
             if keyword(1, "all") { Some(Change::CloseAllCursors) } else { name(1).map(Change::CloseCursor) }
         } else {
-            self.may_copy |= keyword(0, "copy");
+            self.may_copy |= keyword(0, "copy") || COPYING.into_iter().any(|word| keyword(0, word));
             return;
         };
         if !is_plain {
@@ -191,6 +210,9 @@ impl Mentions {
     /// Looks at the word that starts here.
     fn word(&mut self, text: &[u8]) {
         match text.first().map(u8::to_ascii_lowercase) {
+            Some(b'e') => self.copy |= starts(text, b"execute"),
+            Some(b's') => self.copy |= starts(text, b"start_replication"),
+            Some(b'u') => self.copy |= starts(text, b"upload_manifest"),
             Some(b'c') => {
                 self.copy |= starts(text, b"copy");
                 self.portals |= starts(text, b"close");

@@ -1,11 +1,12 @@
 //! How statements end.
 //!
-//! Promises: what is kept of one Query has a bound, however many statements it has.
+//! Promises: what is kept of one Query has a bound, however many statements it has; that names have changed is known by
+//! the server's own word, the tag, whatever the text looks like.
 //! Deliberately not here: which message ends what (`answers.rs`).
 
 use std::rc::Rc;
 
-use super::TextFacts;
+use super::names::CHANGES_MAX;
 
 /// How many outcomes of the statements of one Query are told one by one.
 const OUTCOMES_MAX: usize = 1000;
@@ -55,28 +56,38 @@ impl<K> Finished<K> {
     }
 }
 
-/// Adds the end of a statement to those of its Query, which may have millions.
-pub(super) fn add(outcomes: &mut Vec<Outcome>, outcome: Outcome) {
-    if let Some(Outcome::More(more)) = outcomes.last_mut() {
-        *more += 1;
-    } else {
-        outcomes.push(if outcomes.len() < OUTCOMES_MAX { outcome } else { Outcome::More(1) });
+/// What the server has told of a Query so far.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) outcomes: Vec<Outcome>,
+    /// The tags by which names have changed, in order; each with the number of statements before it.
+    pub(super) changed: Vec<(usize, &'static [u8])>,
+    ended: usize,
+}
+
+impl Told {
+    /// One more statement has ended well. There may be millions.
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        if let Outcome::Completed(tag) = &outcome
+            && let Some(tag) = changing_tag(tag)
+            && self.changed.len() <= CHANGES_MAX
+        {
+            self.changed.push((self.ended, tag));
+        }
+        self.ended += 1;
+        if let Some(Outcome::More(more)) = self.outcomes.last_mut() {
+            *more += 1;
+        } else {
+            self.outcomes.push(if self.outcomes.len() < OUTCOMES_MAX { outcome } else { Outcome::More(1) });
+        }
     }
 }
 
-/// How many of the statements of a Query have run, as its text was read; none can be said to when more or fewer ended
-/// well than were read.
-pub(super) fn ran(outcomes: &[Outcome], facts: &TextFacts) -> usize {
-    let ended_well = |outcome: &Outcome| match outcome {
-        Outcome::Completed(_) => Some(1),
-        Outcome::More(more) => usize::try_from(*more).ok(),
-        _ => None,
-    };
-    let completed = outcomes.iter().map_while(ended_well).sum();
-    let all = outcomes.iter().all(|outcome| ended_well(outcome).is_some());
-    match (all, completed == facts.statements) {
-        (true, true) => usize::MAX,
-        (true, false) => 0,
-        (false, _) => completed,
-    }
+/// Tags of commands that change names of statements, and of those that change names of portals.
+pub(super) const OF_STATEMENTS: [&[u8]; 4] = [b"PREPARE", b"DEALLOCATE", b"DEALLOCATE ALL", b"DISCARD ALL"];
+pub(super) const OF_PORTALS: [&[u8]; 4] = [b"DECLARE CURSOR", b"CLOSE CURSOR", b"CLOSE CURSOR ALL", b"DISCARD ALL"];
+
+/// The tag, if its command changes names.
+pub(super) fn changing_tag(tag: &[u8]) -> Option<&'static [u8]> {
+    OF_STATEMENTS.into_iter().chain(OF_PORTALS).find(|known| *known == tag)
 }

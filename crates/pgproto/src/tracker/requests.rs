@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::{
     Changing, CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Outcome, Portal, Prepared, Refused, Request,
-    Running, Step, TextFacts, Tracker, effective,
+    Running, Step, TextFacts, Told, Tracker, effective,
 };
 use crate::frontend::Target;
 
@@ -31,7 +31,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             return Ok(Step::Wait);
         }
         let fence = facts.needs_fence();
-        self.push(Request::Query { key, outcomes: Vec::new(), facts, text });
+        self.push(Request::Query { key, told: Told::default(), facts, text });
         self.next_group();
         self.raise_fence(fence, false);
         Ok(Step::Pass(()))

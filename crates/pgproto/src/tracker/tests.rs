@@ -312,20 +312,50 @@ fn the_unnamed_statement_ends_with_a_query_and_with_a_parse_that_fails() {
     after("> function\n< result\n< idle : function=ok", "= A");
 }
 
-/// In an encoding of clients a byte that looks like a semicolon may be the end of a letter: then nothing was prepared.
+/// SQL's EXECUTE runs what Parse has prepared, also what changes names; and in an encoding of clients a byte that looks like
+/// a sign may be the end of a letter, so that nothing was prepared. The tag tells.
 #[test]
-fn a_text_that_ends_otherwise_than_it_was_read_is_in_doubt() {
-    check(
-        "> parse s A
-         > sync
-         < parsed : A=ok
-         < idle
-         > query select 1; prepare s as select 2
-         < complete
-         < idle : select 1; prepare s as select 2=ok
-         > bind p s
-         > execute p => = A?",
+fn a_name_is_in_doubt_when_the_tag_says_otherwise_than_the_text() {
+    let after = |what: &str, told: &str| {
+        check(&format!(
+            "> parse s A
+             > sync
+             < parsed : A=ok
+             < idle
+             {what}
+             > bind p s
+             > execute p => {told}"
+        ));
+    };
+    let query = |text: &str, tags: &[&str]| {
+        let complete: String = tags.iter().map(|tag| format!("< complete {tag}\n")).collect();
+        format!("> query {text}\n> sync => wait\n{complete}< idle : {text}={}", vec!["ok"; tags.len()].join("+"))
+    };
+    after(&query("execute d", &["DEALLOCATE"]), "= A?");
+    after(&query("execute d", &["SELECT 1"]), "= A");
+    after(&query("select 1; execute d; select 2", &["SELECT 1", "PREPARE", "SELECT 1"]), "= A?");
+    after(&query("execute d", &["DISCARD ALL"]), "= A?");
+    after(&query("execute d", &["CLOSE CURSOR"]), "= A");
+    after(&query("select 1; prepare s as select 2; select 3", &["SELECT 1", "SELECT 1", "SELECT 1"]), "= A?");
+    after(&query("select 1; prepare s as select 2", &["SELECT 1"]), "= A?");
+    after(&query("prepare s as select 2; select 1", &["SELECT 1", "PREPARE"]), "= A?");
+    // By Execute.
+    after(
+        "> parse - execute d\n> bind - -\n> execute - => = execute d flush\n> sync => wait
+         < parsed : execute d=ok\n< bound\n< complete DEALLOCATE : run -=ok\n> sync\n< idle",
+        "= A?",
     );
+    after("> execute x => = ? flush\n> sync => wait\n< complete DEALLOCATE : run x=ok\n> sync\n< idle", "= A?");
+}
+
+/// A COPY that nobody saw coming swallows what was sent behind it: what comes then cannot be told any more.
+#[test]
+fn a_copy_out_of_nowhere_ends_the_session() {
+    check("> query A\n> sync\n< copy : unexpected `CopyInResponse` from the server");
+    check("> query execute c\n> sync => wait\n< copy\n> data\n> done\n< complete\n< idle : execute c=ok");
+    check("> query UPLOAD_MANIFEST\n> sync => wait\n< copy");
+    check("> query start_replication 0/0\n> sync => wait\n< copy");
+    check("> query A\n< copy\n> data\n> done\n< complete\n< idle : A=ok");
 }
 
 #[test]
@@ -499,6 +529,21 @@ fn a_row_limit_suspends() {
     );
 }
 
+/// The tag of what these tests run.
+fn tag(sql: &str) -> &'static str {
+    const TAGS: [(&str, &str); 8] = [
+        ("prepare", "PREPARE"),
+        ("deallocate all", "DEALLOCATE ALL"),
+        ("deallocate", "DEALLOCATE"),
+        ("discard all", "DISCARD ALL"),
+        ("declare", "DECLARE CURSOR"),
+        ("close all", "CLOSE CURSOR ALL"),
+        ("close", "CLOSE CURSOR"),
+        ("do", "DO"),
+    ];
+    TAGS.into_iter().find(|(words, _)| sql.starts_with(words)).map_or("SELECT 1", |(_, tag)| tag)
+}
+
 #[test]
 fn sql_shares_the_names() {
     let run = |sql: &str, then: &str| {
@@ -518,17 +563,18 @@ fn sql_shares_the_names() {
              {then}"
         ));
     };
+    // The tags of the first statements, as PostgreSQL tells them.
+    let tags = |sql: &str, count: usize| -> String {
+        sql.split(';').take(count).map(|one| format!("< complete {}\n", tag(one.trim()))).collect()
+    };
     let simple = |sql: &str| {
         let count = sql.split(';').count();
-        format!(
-            "> query {sql}\n> sync => wait\n{}< open : {sql}={}",
-            "< complete\n".repeat(count),
-            ["ok"].repeat(count).join("+")
-        )
+        let outcomes = ["ok"].repeat(count).join("+");
+        format!("> query {sql}\n> sync => wait\n{}< open : {sql}={outcomes}", tags(sql, count))
     };
     let failing = |sql: &str, ran: usize| {
         let outcomes = [vec!["ok"; ran], vec!["error"]].concat().join("+");
-        format!("> query {sql}\n{}< error\n< open : {sql}={outcomes}", "< complete\n".repeat(ran))
+        format!("> query {sql}\n{}< error\n< open : {sql}={outcomes}", tags(sql, ran))
     };
     let means = |statement: &str, meaning: &str| format!("> bind - {statement}\n> execute - => {meaning}");
     run(&simple("prepare u as U"), &means("u", "= prepare u as U"));
@@ -561,10 +607,10 @@ fn sql_shares_the_names() {
              < parsed : {sql}=ok\n< bound\n{answer}\n> sync\n< open"
         )
     };
-    run(&executed("deallocate s", "< complete : run -=ok"), "> bind q s\n> execute q => = ? flush");
+    run(&executed("deallocate s", "< complete DEALLOCATE : run -=ok"), "> bind q s\n> execute q => = ? flush");
     run(&executed("deallocate s", "< error : run -=error"), "> bind q s\n> execute q => = A");
     run(&executed("do $$ x $$", "< error : run -=error"), "> bind q s\n> execute q => = A?");
-    run(&executed("prepare u as U", "< complete : run -=ok"), "> bind q u\n> execute q => = prepare u as U");
+    run(&executed("prepare u as U", "< complete PREPARE : run -=ok"), "> bind q u\n> execute q => = prepare u as U");
 }
 
 #[test]
@@ -597,7 +643,7 @@ fn portals_end_with_their_transaction() {
     then("open", "= A");
     check(
         "> query declare c cursor with hold for C
-         < complete
+         < complete DECLARE CURSOR
          < idle : declare c cursor with hold for C=ok
          > execute c => = declare c cursor with hold for C",
     );

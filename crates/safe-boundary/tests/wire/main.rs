@@ -25,6 +25,7 @@ mod descriptors;
 mod encodings;
 mod ends;
 mod floods;
+mod hidden;
 mod opening;
 mod peer;
 mod refused;

@@ -74,7 +74,21 @@ impl Server {
             ("close", _) => drop(self.portals.remove(&named).ok_or(())?),
             _ => {}
         }
-        Ok(b"DONE")
+        Ok(tag(verb, name))
+    }
+}
+
+/// What the server calls a command when it has run.
+fn tag(verb: &str, name: &str) -> &'static [u8] {
+    match (verb, name) {
+        ("prepare", _) => b"PREPARE",
+        ("deallocate", "all") => b"DEALLOCATE ALL",
+        ("deallocate", _) => b"DEALLOCATE",
+        ("discard", _) => b"DISCARD ALL",
+        ("declare", _) => b"DECLARE CURSOR",
+        ("close", "all") => b"CLOSE CURSOR ALL",
+        ("close", _) => b"CLOSE CURSOR",
+        _ => b"DONE",
     }
 }
 

@@ -74,6 +74,7 @@ fn words_that_may_be_run_as_code_are_hidden_changes() {
     check("select f($$deallocate s$$), g($a$close c$a$)", true, true);
     // In SJIS one letter may end with the byte of a backslash: then all of this is one string.
     check("select $\u{ff73}$ ;prepare s as select 2 $\u{ff73}$", true, false);
+    check("select 1 as \u{ff73}@$a$; select $a$ ; prepare s as select 2; select $a$", true, false);
     check("select 1; do/**/'begin end'", true, true);
     check("insert into t values (1) on conflict do nothing", false, false);
     check("insert into t values (E'\\n') on conflict (a) do update set a = 1", false, false);

@@ -151,7 +151,8 @@ impl<'a> Statements<'a> {
         Some(())
     }
 
-    /// An identifier or keyword; none for `U&"…"` and `E'…'`, whose escapes we do not read.
+    /// An identifier or keyword; none for `U&"…"` and `E'…'`, whose escapes we do not read, and where a sign follows that
+    /// may be the second half of a letter in some encodings of clients (SJIS, BIG5, GBK): then the word goes on after it.
     fn bare(&mut self) -> Option<Word> {
         let bytes = self.rest.iter().take_while(|byte| is_inside(**byte)).count();
         let word = self.rest.get(..bytes)?.to_ascii_lowercase();
@@ -161,7 +162,8 @@ impl<'a> Statements<'a> {
             (b"u", Some(b'&')) => matches!(self.rest.get(1), Some(b'\'' | b'"')),
             _ => false,
         };
-        if escapes { None } else { Some(Word::Bare(word)) }
+        let goes_on = word.last().is_some_and(|byte| *byte >= 0x80) && matches!(self.rest.first(), Some(0x40..=0x7e));
+        if escapes || goes_on { None } else { Some(Word::Bare(word)) }
     }
 
     fn statement(&mut self) -> Option<Statement> {

@@ -1,0 +1,110 @@
+//! What SQL does to the names of statements and portals.
+//!
+//! Promises: a name means another text for certain only where the server's tag says that what was read has happened.
+//! Deliberately not here: reading texts (`names.rs`).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::by_name::NameOf;
+use super::names::Change;
+use super::{Named, Portal, Prepared, TextFacts, Tracker, outcome};
+
+impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
+    /// What a text did to names. `changed`: where the server has said that something changed; what it has not said of the
+    /// text's own changes may have happened all the same, where an error came in the place of the last tag.
+    pub(super) fn apply(&mut self, facts: &TextFacts, text: &T, changed: &[(usize, &'static [u8])]) {
+        let (mut statements, mut portals) = (facts.hides_statements, facts.hides_portals);
+        for (before, change) in &facts.changes {
+            if changed.binary_search(&(*before, change.tag())).is_ok() {
+                self.change(change, text);
+                continue;
+            }
+            match change {
+                Change::Prepare(name) => self.doubt_prepared(name, text),
+                Change::Deallocate(name) => self.doubt_statement(name),
+                Change::DeallocateAll | Change::DiscardAll => (statements, portals) = (true, true),
+                // An error ends the portals of its transaction; only older ones can be left.
+                Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => portals = true,
+            }
+        }
+        // Once: there may be very many changes, and very many names.
+        self.taint(statements, portals);
+        let unread = |(at, tag): &&(usize, &'static [u8])| {
+            let read = facts.changes.binary_search_by_key(at, |(before, _)| *before).ok();
+            read.and_then(|read| facts.changes.get(read)).is_none_or(|(_, change)| change.tag() != *tag)
+        };
+        self.taint_by(changed.iter().filter(unread).map(|(_, tag)| *tag));
+    }
+
+    /// Something that nobody has read changed names: SQL's EXECUTE of a statement that Parse has prepared, a text in an
+    /// encoding whose letters look like other signs.
+    pub(super) fn taint_by(&mut self, tags: impl IntoIterator<Item = &'static [u8]>) {
+        let (mut statements, mut portals) = (false, false);
+        for tag in tags {
+            statements |= outcome::OF_STATEMENTS.contains(&tag);
+            portals |= outcome::OF_PORTALS.contains(&tag);
+        }
+        self.taint(statements, portals);
+    }
+
+    fn change(&mut self, change: &Change, text: &T) {
+        match change {
+            Change::Prepare(name) => {
+                let named = Named { value: prepared(text), certain: name.is_ascii() };
+                self.statements.insert(NameOf::Name(name), named);
+            }
+            Change::Deallocate(name) => drop(self.statements.remove(name)),
+            // The unnamed statement is kept elsewhere in the server.
+            Change::DeallocateAll => self.statements.remove_named(),
+            Change::Declare { name, hold } => {
+                let portal = Portal {
+                    statement: Some(prepared(text)),
+                    statement_name: Rc::default(),
+                    params: None,
+                    certain: true,
+                    survives_commit: *hold,
+                };
+                let named = Named { value: Rc::new(portal), certain: name.is_ascii() };
+                self.portals.insert(NameOf::Name(name), named);
+            }
+            Change::CloseCursor(name) => drop(self.portals.remove(name)),
+            Change::CloseAllCursors => self.portals.clear(),
+            Change::DiscardAll => {
+                self.statements.remove_named();
+                self.portals.clear();
+            }
+        }
+    }
+
+    /// A name may have been given to a text.
+    fn doubt_prepared(&mut self, name: &Rc<[u8]>, text: &T) {
+        if self.statements.find(name).is_none() {
+            let named = Named { value: prepared(text), certain: false };
+            self.statements.insert(NameOf::Name(name), named);
+        }
+        self.doubt_statement(name);
+    }
+
+    /// A name may mean something else now.
+    pub(super) fn doubt_statement(&mut self, name: &[u8]) {
+        if let Some(named) = self.statements.find_mut(name) {
+            named.certain = false;
+        }
+    }
+
+    /// Names that can be written in SQL may mean something else now. Unnamed ones cannot be written.
+    pub(super) fn taint(&mut self, statements: bool, portals: bool) {
+        if statements {
+            self.statements.named_mut().for_each(|named| named.certain = false);
+        }
+        if portals {
+            self.portals.named_mut().for_each(|named| named.certain = false);
+        }
+    }
+}
+
+/// A statement that SQL prepared: its text is the whole text in which it stood.
+fn prepared<T: Clone>(text: &T) -> Rc<Prepared<T>> {
+    Rc::new(Prepared { text: text.clone(), facts: TextFacts::default(), types: RefCell::default() })
+}
