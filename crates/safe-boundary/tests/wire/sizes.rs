@@ -54,6 +54,9 @@ fn a22_a_parameter_of_a_hundred_megabytes() {
     let grown = stage.proxy.peak_memory_kib() - before;
     assert!(grown < 8 << 10, "memory grew by {grown} KiB");
     stage.verify_trail();
+    let head = stage.documented_verifier().unwrap();
+    let ours = stage.proxy.audit(&["verify", "--head", &head]);
+    assert!(ours.status.success(), "{head}: {}", String::from_utf8_lossy(&ours.stdout));
     // What was bound belongs to the trail as much as the record that names it.
     let trail = stage.trail();
     let message = trail.iter().find_map(|record| record.0["statement"]["params"]["sha256"].as_str()).unwrap();
@@ -61,6 +64,7 @@ fn a22_a_parameter_of_a_hundred_megabytes() {
     let verify = stage.proxy.audit(&["verify"]);
     let told = String::from_utf8_lossy(&verify.stdout).into_owned() + &String::from_utf8_lossy(&verify.stderr);
     assert!(verify.status.code() == Some(2) && told.contains(message), "{told}");
+    assert!(stage.documented_verifier().unwrap_err().contains(message));
 }
 
 /// Types, names that change, digits: a few bytes of a client must not be many of ours.

@@ -11,8 +11,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::Stage;
 use super::process::{Lines, Process, mortal};
+use super::{Stage, root};
 
 /// One record.
 #[derive(Clone, Debug)]
@@ -102,5 +102,15 @@ impl Stage {
         let verify = self.proxy.audit(&["verify"]);
         let said = [verify.stdout, verify.stderr].concat();
         assert!(verify.status.success(), "audit verify: {}", String::from_utf8_lossy(&said));
+    }
+
+    /// What the program in `docs/audit.md` says of the trail: its head, or that something is wrong.
+    pub(crate) fn documented_verifier(&self) -> Result<String, String> {
+        let page = fs::read_to_string(root().join("docs/audit.md")).unwrap();
+        let program = page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let mut python = mortal("python3");
+        let said = python.args(["-c", program]).arg(self.folder().join("audit")).output().unwrap();
+        let text = |raw: &[u8]| String::from_utf8_lossy(raw).trim().to_owned();
+        if said.status.success() { Ok(text(&said.stdout)) } else { Err(text(&said.stderr)) }
     }
 }
