@@ -237,7 +237,9 @@ impl Conversation {
                 Answer::ParameterTypes(backend::ParameterDescription::parse(body)?.types.iter().collect())
             }
             BackendTag::CopyInResponse | BackendTag::CopyBothResponse => {
-                self.copy = Some(CopyProgress::new(body.first() == Some(&1)));
+                // What a standby sends has no lines, whatever the format is said to be.
+                let is_binary = tag == BackendTag::CopyBothResponse || body.first() == Some(&1);
+                self.copy = Some(CopyProgress::new(is_binary));
                 Answer::CopyIn
             }
             BackendTag::ParameterStatus => {

@@ -177,9 +177,12 @@ fn is_forbidden(name: &str) -> bool {
         || name.ends_with("_preload_libraries")
 }
 
-/// Whether `replication` asks for it: PostgreSQL reads a boolean, or the word `database`.
+/// Whether `replication` asks for it: PostgreSQL reads a boolean, which may be cut short, or the word `database`. What is
+/// neither counts as asking for it; the server refuses that.
 fn wanted(value: &str) -> bool {
-    !matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "f" | "false" | "n" | "no" | "off" | "of")
+    let value = value.to_ascii_lowercase();
+    let says_no = ["false", "no", "off"].iter().any(|no| no.starts_with(&value)) && value != "o";
+    !says_no && value != "0"
 }
 
 fn text(raw: &[u8], name: &[u8]) -> Result<String, RequestError> {
@@ -240,6 +243,20 @@ mod tests {
         assert_eq!(names, ["client_encoding", "search_path", "options"]);
         let options = &request.parameters[2].1;
         assert!(options.contains("jit=off") && !options.contains("safe_boundary"), "{options}");
+    }
+
+    #[test]
+    fn replication_is_asked_for_in_the_words_that_the_server_reads() {
+        let check = |value: &str, expected: Option<&str>| {
+            let request = read(0, &[("user", "alice@example.com"), ("replication", value)]).unwrap();
+            assert_eq!(request.replication.as_deref(), expected, "{value:?}");
+        };
+        for no in ["", "0", "f", "fa", "FALS", "false", "n", "no", "of", "off"] {
+            check(no, None);
+        }
+        for yes in ["1", "t", "true", "on", "y", "database", "o", "falsely", "nobody"] {
+            check(yes, Some(yes));
+        }
     }
 
     #[test]

@@ -267,6 +267,15 @@ fn verify_holds_the_trail_against_a_head_that_was_kept_outside() {
 }
 
 #[test]
+fn names_of_a_strangers_files_command_no_terminal() {
+    let trail = Trail::story();
+    std::fs::write(trail.dir.path().join("journal/torn-\u{1b}[2J\nthe chain holds"), "x").unwrap();
+    let (exit, out) = trail.run("verify");
+    assert_eq!(exit, Exit::Fine, "{out}");
+    assert!(out.contains(r"torn-\u{1b}[2J\nthe chain holds"), "{out}");
+}
+
+#[test]
 fn a_folder_without_a_journal_is_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     for line in ["verify", "search", "tail", "export"] {

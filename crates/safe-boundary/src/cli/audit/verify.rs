@@ -13,6 +13,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tlog::hash::Hash;
 
+use super::escape::terminal;
 use super::record::{Record, Reference, parse_hash};
 use super::{Stop, ended};
 use crate::cli::exit::{Exit, Failure};
@@ -157,7 +158,8 @@ impl Verification<'_> {
 
     fn finding(&mut self, what: &dyn std::fmt::Display) -> Result<(), Stop> {
         self.findings += 1;
-        Ok(writeln!(self.out, "finding: {what}")?)
+        // The folder may be a stranger's, and so may the names in it.
+        Ok(writeln!(self.out, "finding: {}", terminal(&what.to_string()))?)
     }
 
     fn conclude(mut self, segments: usize, head: Option<(u64, Hash)>) -> Result<Exit, Stop> {
@@ -168,7 +170,8 @@ impl Verification<'_> {
         let (records, blobs, findings) = (self.records, self.blobs.len(), self.findings);
         writeln!(self.out, "read {records} records in {segments} segments, and {blobs} blobs")?;
         for torn in torn_files(self.dir) {
-            writeln!(self.out, "put aside at a start, with a record that says so: {}", torn.display())?;
+            let torn = terminal(&torn.display().to_string());
+            writeln!(self.out, "put aside at a start, with a record that says so: {torn}")?;
         }
         if findings > 0 {
             writeln!(self.out, "{findings} findings: the trail has been damaged or changed")?;
