@@ -2,10 +2,13 @@
 //!
 //! Promises: on a terminal it is one line without control, direction or invisible characters; in a CSV cell it is
 //! one cell, no formula, and nothing that commands the terminal on which the table may be shown.
-//! Deliberately not here: JSON, which escapes by itself.
+//! Deliberately not here: JSON, which is for programs, and escapes what it must by itself.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+/// How many characters a name has in a column.
+const NAME_CHARS: usize = 64;
 
 /// Text for a terminal: what could move the cursor, change colours, turn or hide text is spelled out.
 pub(super) fn terminal(text: &str) -> String {
@@ -30,6 +33,20 @@ fn is_odd(c: char) -> bool {
         || matches!(u32::from(c),
             0xad | 0x61c | 0x115f | 0x1160 | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164
             | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0xe0000..=0xe0fff)
+}
+
+/// A name for a column of a terminal: one word, and no longer than names are. What a stranger calls itself must not look
+/// like the columns beside it.
+pub(super) fn name(text: &str) -> String {
+    let mut word = String::new();
+    for c in terminal(text).chars() {
+        if c.is_whitespace() {
+            let _ = write!(word, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            word.push(c);
+        }
+    }
+    shortened(word, Some(NAME_CHARS))
 }
 
 /// The beginning of a text, at most this many characters, and a sign when that is not all.
@@ -60,6 +77,17 @@ pub(super) fn csv(cell: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_one_word_of_its_column() {
+        let check = |text: &str, expected: &str| assert_eq!(name(text), expected, "{text:?}");
+        check("payments", "payments");
+        check("my db\u{3000}x\n", r"my\u{20}db\u{3000}x\n");
+        check(&"x".repeat(64), &"x".repeat(64));
+        let forged = name(&format!("alice payments{}DELETE 9", " ".repeat(200)));
+        assert!(forged.starts_with(r"alice\u{20}payments\u{20}") && forged.ends_with('…'), "{forged}");
+        assert_eq!(forged.chars().count(), NAME_CHARS);
+    }
 
     #[test]
     fn nothing_commands_a_terminal() {

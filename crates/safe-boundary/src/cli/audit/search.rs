@@ -222,15 +222,18 @@ impl Search<'_> {
 /// One record on one line of a terminal.
 pub(super) fn line(record: &Record, outcome: &str, chars_max: Option<usize>) -> String {
     let cell = |text: &str| escape::terminal(text);
+    // That somebody is not proved shows behind the longest name.
+    let person = record.person();
+    let person = match person.strip_suffix('?') {
+        Some(named) => format!("{}?", escape::name(named)),
+        None => escape::name(&person),
+    };
     let time = record.time().map(|time| format!("{time:.0}")).unwrap_or_default();
-    let (person, database, role) = (record.person(), record.field("/database"), record.field("/role"));
+    let (database, role) = (escape::name(&record.field("/database")), escape::name(&record.field("/role")));
     let what = escape::shortened(cell(&record.what()), chars_max);
     let outcome = escape::shortened(cell(outcome), chars_max);
     let line = format!(
-        "{time:<20} {:<24} {:<12} {:<14} {:<9} {outcome:<14} {what}",
-        cell(&person),
-        cell(&database),
-        cell(&role),
+        "{time:<20} {person:<24} {database:<12} {role:<14} {:<9} {outcome:<14} {what}",
         cell(&record.field("/kind")),
     );
     line.trim_end().to_owned()
