@@ -222,7 +222,7 @@ pub struct Outcome {
     /// The SQLSTATE of an error, also of the one because of which it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
-    /// The primary message of its own error.
+    /// The primary message, of `skipped` its beginning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -157,9 +157,10 @@ impl Session<Identified> {
         now: Timestamp,
     ) -> Unrecorded<Result<Session<Authorized>, Denial>> {
         match decide(&self.state.identity, resource, asked_role) {
-            Decision::Permit(permit) => self.permitted(permit, now),
+            Decision::Permit(permit) => self.permitted(permit, resource.name, now),
             Decision::Forbid(denial) => {
                 let mut fields = context(&self.state.identity, "code", &self.state.database, None, &self.client);
+                fields.served = served(resource.name, &self.state.database);
                 fields.request = Some(request);
                 self.ink.set_context(Context::new(&fields));
                 let decision = DecisionFields { effect: "forbid", rules: &denial.rules, reason: Some(&denial.reason) };
@@ -175,9 +176,15 @@ impl Session<Identified> {
         Unrecorded::new(self.ink.note(Kind::Connect, now, &Body::Decision(&decision)), effect)
     }
 
-    fn permitted(mut self, permit: Permit, now: Timestamp) -> Unrecorded<Result<Session<Authorized>, Denial>> {
+    fn permitted(
+        mut self,
+        permit: Permit,
+        resource: &str,
+        now: Timestamp,
+    ) -> Unrecorded<Result<Session<Authorized>, Denial>> {
         let role = Some(permit.role());
-        let fields = context(&self.state.identity, "code", &self.state.database, role, &self.client);
+        let mut fields = context(&self.state.identity, "code", &self.state.database, role, &self.client);
+        fields.served = served(resource, &self.state.database);
         self.ink.set_context(Context::new(&fields));
         let rules = [permit.rule().to_owned()];
         let decision = DecisionFields { effect: "permit", rules: &rules, reason: None };
@@ -231,6 +238,11 @@ impl Bound {
 /// Proof that an upstream connection was opened as the permitted role. The shell's upstream implements it.
 pub trait UpstreamReady {}
 
+/// What serves her, unless that has the name that she has asked for.
+fn served<'a>(resource: &'a str, asked: &str) -> Option<&'a str> {
+    (resource != asked).then_some(resource)
+}
+
 fn context<'a>(
     identity: &'a Identity,
     proof: &'a str,
@@ -250,6 +262,7 @@ fn context<'a>(
         }),
         proof: Some(proof),
         database: Some(database),
+        served: None,
         role,
         client: Some(client.fields()),
         request: None,

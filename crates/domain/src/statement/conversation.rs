@@ -36,6 +36,9 @@ pub const NAMES_MAX: usize = 100_000;
 /// How many outcomes are told in one batch: a batch that cannot be kept is lost as a whole, and each may have a long message.
 const OUTCOMES_MAX: usize = 128;
 
+/// The longest message of what is skipped, in bytes.
+const SKIPPED_BYTES_MAX: usize = 256;
+
 /// The state of one conversation.
 #[derive(Debug)]
 pub struct Conversation {
@@ -329,10 +332,23 @@ fn outcome(ended: &tracker::Outcome) -> Outcome {
         tracker::Outcome::Failed(Failure { sqlstate, message }) => {
             Outcome { sqlstate: text(sqlstate), message: text(message), ..ended_so("error") }
         }
-        // The message stands once, with what failed: thousands may be skipped for it.
-        tracker::Outcome::Skipped(failure) => Outcome { sqlstate: text(&failure.sqlstate), ..ended_so("skipped") },
+        tracker::Outcome::Skipped(failure) => Outcome {
+            sqlstate: text(&failure.sqlstate),
+            message: text(&failure.message).map(beginning),
+            ..ended_so("skipped")
+        },
         tracker::Outcome::Lost => ended_so("lost"),
     }
+}
+
+/// As much of a message as each of thousands may have that are skipped for it. A Bind that fails has no other record.
+fn beginning(mut message: String) -> String {
+    const CUT: &str = "…";
+    if message.len() > SKIPPED_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(SKIPPED_BYTES_MAX - CUT.len()));
+        message.push_str(CUT);
+    }
+    message
 }
 
 /// Code and message of an ErrorResponse, of which the end may be missing.

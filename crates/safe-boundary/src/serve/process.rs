@@ -1,7 +1,7 @@
 //! Starting and stopping the process that serves.
 //!
-//! Promises: it says `ready` only when it takes connections; on SIGTERM running transactions may end within the drain
-//! time; the journal is closed last.
+//! Promises: it says `ready` only when it takes connections; on SIGTERM, SIGINT or SIGHUP running transactions may
+//! end within the drain time; the journal is closed last.
 //! Deliberately not here: what happens to a connection.
 
 use std::io;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use domain::audit::id::IdSource;
 use domain::policy::role_mapping::RoleMapping;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -57,8 +57,7 @@ pub fn run(config: Config) -> Result<Exit, Failure> {
 
 async fn serve(config: Config) -> Result<Exit, Failure> {
     // Signals first: one that comes while we begin must not be lost.
-    let mut terminate = signal(SignalKind::terminate()).map_err(running)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(running)?;
+    let mut ends = Ends::new().map_err(running)?;
     let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
     let drain_time = config.server.drain;
     let (drain, draining) = watch::channel(Drain::No);
@@ -107,10 +106,7 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     // Not under systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    ends.one().await;
     tracing::info!(within_s = drain_time.as_secs(), "draining");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tasks.shutdown().await;
@@ -124,6 +120,29 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     journal.close();
     tracing::info!("stopped");
     Ok(Exit::Fine)
+}
+
+/// The signals that end the proxy, gently.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+    /// The terminal is gone, or somebody hopes for a reload: neither may cut a transaction.
+    hangup: Signal,
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)?, hangup: signal(hangup)? })
+    }
+
+    async fn one(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
 }
 
 /// One connection on its worker; `_alive` is let go when it is over.

@@ -204,6 +204,26 @@ fn bare_connections_share_nothing() {
 }
 
 #[test]
+fn a_record_says_what_served_another_name() {
+    let stage = Stage::with(&Settings { database: "databases = \"*\"\n", ..Settings::default() });
+    for asked in ["payments", "postgres"] {
+        let mut wire = Wire::tls(&stage);
+        wire.start(&[("user", ALICE), ("database", asked), ("application_name", "psql")]);
+        let code = wire.prompted();
+        stage.idp.approve(&code, ALICE);
+        wire.ready();
+        wire.query(&format!("select '{asked}'"));
+        let text = format!("select '{asked}'");
+        let record = stage.wait_for_record(|record| record.0["statement"]["text"] == text.as_str());
+        assert_eq!(record.0["database"], asked);
+        assert_eq!(record.0["served"].as_str(), (asked != "payments").then_some("payments"));
+    }
+    let found = stage.proxy.audit(&["search", "--database", "payments", "--kind", "statement"]);
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(["payments", "postgres"].iter().all(|asked| found.contains(&format!("select '{asked}'"))), "{found}");
+}
+
+#[test]
 fn a_provider_that_is_down_lets_nobody_in() {
     let mut stage = Stage::start();
     stage.idp.stop();

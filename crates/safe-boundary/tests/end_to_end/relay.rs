@@ -180,12 +180,15 @@ fn a_cancel_needs_the_session_s_own_secret() {
 
 #[test]
 fn a_drain_tells_the_client() {
-    let mut stage = Stage::start();
-    let mut wire = Wire::signed_in(&stage, ALICE);
-    assert_eq!(stage.proxy.drain(), 0);
-    let (error, _) = wire.refused();
-    assert_eq!(error[&'C'], "57P01", "{error:?}");
-    stage.verify_trail();
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut stage = Stage::start();
+        let mut wire = Wire::signed_in(&stage, ALICE);
+        stage.proxy.signal(signal);
+        assert_eq!(stage.proxy.end_of_drain(), 0, "{signal}");
+        let (error, _) = wire.refused();
+        assert_eq!(error[&'C'], "57P01", "{signal}: {error:?}");
+        stage.verify_trail();
+    }
 }
 
 #[test]

@@ -72,6 +72,9 @@ pub struct ContextFields<'a> {
     /// The database asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<&'a str>,
+    /// The name of the `[[database]]` that serves it, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<&'a str>,
     /// The role the session has in the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'a str>,

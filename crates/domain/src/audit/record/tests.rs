@@ -100,6 +100,7 @@ fn context(groups: &[String], program: &str) -> Context {
         subject: Some(subject),
         proof: Some("code"),
         database: Some("payments"),
+        served: None,
         role: Some("payments_rw"),
         client: Some(client),
         request: Some("r-1"),

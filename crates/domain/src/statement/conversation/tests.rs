@@ -107,7 +107,7 @@ fn what_is_skipped_is_told_at_once() {
     let (records, _, next) = stage.judge(&[parse(b"select 1"), bind(b"1"), execute()].concat());
     let kinds: Vec<_> = records.iter().map(|record| record["kind"].as_str().unwrap()).collect();
     assert_eq!((kinds, next), (vec!["statement", "statement", "outcome", "outcome"], Next::More));
-    assert_eq!(records[2]["outcome"], json!({"result": "skipped", "sqlstate": "22012"}));
+    assert_eq!(records[2]["outcome"], json!({"result": "skipped", "sqlstate": "22012", "message": "division by zero"}));
     assert_eq!((&records[2]["of"], &records[3]["of"]), (&records[0]["id"], &records[1]["id"]));
     assert_eq!(stage.outcomes().len(), 0);
 }
@@ -131,7 +131,9 @@ fn what_is_told_at_once_has_a_bound() {
     stage.conversation.outcomes(Timestamp::UNIX_EPOCH, |batch| batches.push((batch.bytes(), entries(&batch))));
     assert_eq!(batches[0].1[0]["outcome"]["tag"], "DELETE 7");
     assert_eq!(batches.iter().map(|(_, records)| records.len()).sum::<usize>(), 4_002);
-    assert!(batches.iter().all(|(bytes, _)| *bytes < 64 * 1024));
+    assert!(batches.iter().all(|(bytes, _)| *bytes < 128 * 1024));
+    let skipped = batches.last().unwrap().1[0]["outcome"]["message"].as_str().unwrap();
+    assert_eq!((skipped.len(), skipped.ends_with("m…")), (256, true));
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub enum Format {
 }
 
 /// The columns of a CSV table: a name, and where the value stands in a record.
-const COLUMNS: [(&str, &str); 29] = [
+const COLUMNS: [(&str, &str); 30] = [
     ("time", "/time"),
     ("node", "/node"),
     ("kind", "/kind"),
@@ -63,6 +63,7 @@ const COLUMNS: [(&str, &str); 29] = [
     ("end_reason", "/reason"),
     ("journal", "/journal"),
     ("request", "/request"),
+    ("served", "/served"),
 ];
 
 /// Writes out the records of the trail in `dir`.

@@ -33,7 +33,7 @@ pub struct Args {
     /// Only of this person, by login.
     #[arg(long, visible_alias = "login", value_name = "LOGIN")]
     pub person: Option<String>,
-    /// Only in this database.
+    /// Only in this database: as it was asked for, or as the configuration calls what served it.
     #[arg(long)]
     pub database: Option<String>,
     /// Only as this role.
@@ -149,7 +149,7 @@ impl Search<'_> {
             wanted.as_ref().is_none_or(|wanted| record.field(pointer) == *wanted)
         };
         self.args.kind.as_deref().is_none_or(|wanted| wanted == kind)
-            && is(&self.args.database, "/database")
+            && (is(&self.args.database, "/database") || is(&self.args.database, "/served"))
             && is(&self.args.role, "/role")
             && is(&self.args.session, "/session")
             && self.args.person.as_ref().is_none_or(|login| record.is_of(login))

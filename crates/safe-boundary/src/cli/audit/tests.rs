@@ -47,6 +47,7 @@ impl Trail {
         let context = Context::new(&ContextFields {
             subject: proved.then_some(subject),
             database: Some(database),
+            served: None,
             role: proved.then_some("rw"),
             client: Some(client),
             ..ContextFields::default()

@@ -182,7 +182,11 @@ impl Proxy {
 
     /// Asks it to stop.
     pub(crate) fn begin_drain(&self) {
-        self.process.signal("TERM");
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
     }
 
     /// Waits until it has stopped.
