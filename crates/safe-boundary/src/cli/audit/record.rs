@@ -195,8 +195,18 @@ fn one_outcome(outcome: &Value) -> String {
 }
 
 /// Looks through a blob piece by piece: it may be larger than memory.
+/// A blob's content, and what shows that there is more of it. The trail may come from a stranger: what is no file, and may
+/// never end, is not opened.
+pub(super) fn open_blob(dir: &Path, blob: &Reference) -> io::Result<impl io::Read + use<>> {
+    let path = blob_path(dir, &blob.sha256);
+    if !std::fs::symlink_metadata(&path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, and it is something else"));
+    }
+    Ok(std::fs::File::open(path)?.take(blob.bytes.saturating_add(1)))
+}
+
 fn blob_mentions(dir: &Path, blob: &Reference, word: &str) -> io::Result<bool> {
-    let mut file = std::fs::File::open(blob_path(dir, &blob.sha256))?;
+    let mut file = open_blob(dir, blob)?;
     let finder = memmem::Finder::new(word);
     let mut window = Vec::new();
     loop {

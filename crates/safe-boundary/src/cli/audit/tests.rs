@@ -276,6 +276,31 @@ fn names_of_a_strangers_files_command_no_terminal() {
     assert!(out.contains(r"torn-\u{1b}[2J\nthe chain holds"), "{out}");
 }
 
+/// A copy of a trail may hold in the place of a blob what never ends, or what is elsewhere.
+#[test]
+fn what_is_no_file_is_not_read_for_a_blob() {
+    let mut trail = Trail::story();
+    trail.statement("alice@example.com", "payments", &"x".repeat(20_000));
+    assert_eq!(trail.run("verify").0, Exit::Fine);
+    let blobs = trail.dir.path().join("blobs/sha256");
+    let folder = std::fs::read_dir(blobs).unwrap().next().unwrap().unwrap().path();
+    let blob = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(&blob).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &blob).unwrap();
+    let (exit, out) = trail.run("verify");
+    assert!(exit == Exit::Findings && out.contains("expected a file"), "{out}");
+    assert_eq!(trail.run("search word").0, Exit::Fine);
+    std::fs::remove_file(&blob).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &blob, rustix::fs::Mode::RUSR).unwrap();
+    let (exit, out) = trail.run("verify");
+    assert!(exit == Exit::Findings && out.contains("expected a file"), "{out}");
+    // One that is longer than its record says is read no further.
+    std::fs::remove_file(&blob).unwrap();
+    std::fs::write(&blob, "x".repeat(20_001)).unwrap();
+    let (exit, out) = trail.run("verify");
+    assert!(exit == Exit::Findings && out.contains("has other content"), "{out}");
+}
+
 #[test]
 fn a_folder_without_a_journal_is_a_failure() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,6 @@
 //! Deliberately not here: repairing anything.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tlog::hash::Hash;
 
 use super::escape::terminal;
-use super::record::{Record, Reference, parse_hash};
+use super::record::{Record, Reference, open_blob, parse_hash};
 use super::{Stop, ended};
 use crate::cli::exit::{Exit, Failure};
 use crate::trail::blob::blob_path;
@@ -214,7 +213,7 @@ fn blob_fault(dir: &Path, blob: &Reference) -> Option<String> {
     let mut sha = Sha256::new();
     let mut block = vec![0; 256 << 10];
     let mut bytes = 0;
-    let mut file = match File::open(blob_path(dir, &blob.sha256)) {
+    let mut file = match open_blob(dir, blob) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Some("is missing".to_owned()),
         Err(error) => return Some(format!("cannot be read: {error}")),
