@@ -66,11 +66,16 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Of very many changes each tag is kept once more: that something of its kind has changed must not be lost.
+    fn has_room(&self, tag: &[u8]) -> bool {
+        self.changed.iter().skip(CHANGES_MAX).all(|(_, kept)| *kept != tag)
+    }
+
     /// One more statement has ended well. There may be millions.
     pub(super) fn add(&mut self, outcome: Outcome) {
         if let Outcome::Completed(tag) = &outcome
             && let Some(tag) = changing_tag(tag)
-            && self.changed.len() <= CHANGES_MAX
+            && self.has_room(tag)
         {
             self.changed.push((self.ended, tag));
         }
