@@ -136,11 +136,17 @@ impl Notice {
 /// The text without zero bytes and not too long.
 fn sendable(text: &str) -> Cow<'_, str> {
     let text = if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) };
-    if text.len() <= TEXT_BYTES_MAX {
-        return text;
+    if text.len() <= TEXT_BYTES_MAX { text } else { Cow::Owned(shortened(text.into_owned(), TEXT_BYTES_MAX)) }
+}
+
+/// At most this many bytes of a text: a longer one is cut between characters, and ends with `…`.
+#[must_use]
+pub fn shortened(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8())));
+        text.push('…');
     }
-    let end = text.floor_char_boundary(TEXT_BYTES_MAX.saturating_sub('…'.len_utf8()));
-    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
+    text
 }
 
 /// Why an error or notice of the upstream is malformed.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use pgproto::backend::{self, BackendError, BackendTag};
 use pgproto::frontend::{FrontendError, FrontendTag};
-use pgproto::notice::Fields;
+use pgproto::notice::{Fields, shortened};
 use pgproto::tracker::answers::{Answer, Reaction};
 use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Tracker};
 
@@ -36,7 +36,8 @@ pub const NAMES_MAX: usize = 100_000;
 /// How many outcomes are told in one batch: a batch that cannot be kept is lost as a whole, and each may have a long message.
 const OUTCOMES_MAX: usize = 128;
 
-/// The longest message of what is skipped, in bytes.
+/// The longest message of what is skipped, in bytes: thousands may be skipped for it, and a Bind that fails has no other
+/// record.
 const SKIPPED_BYTES_MAX: usize = 256;
 
 /// The state of one conversation.
@@ -334,21 +335,11 @@ fn outcome(ended: &tracker::Outcome) -> Outcome {
         }
         tracker::Outcome::Skipped(failure) => Outcome {
             sqlstate: text(&failure.sqlstate),
-            message: text(&failure.message).map(beginning),
+            message: text(&failure.message).map(|message| shortened(message, SKIPPED_BYTES_MAX)),
             ..ended_so("skipped")
         },
         tracker::Outcome::Lost => ended_so("lost"),
     }
-}
-
-/// As much of a message as each of thousands may have that are skipped for it. A Bind that fails has no other record.
-fn beginning(mut message: String) -> String {
-    const CUT: &str = "…";
-    if message.len() > SKIPPED_BYTES_MAX {
-        message.truncate(message.floor_char_boundary(SKIPPED_BYTES_MAX - CUT.len()));
-        message.push_str(CUT);
-    }
-    message
 }
 
 /// Code and message of an ErrorResponse, of which the end may be missing.

@@ -4,6 +4,7 @@
 //! compared as the server does, in any case; no name is longer than [`NAME_BYTES_MAX`].
 //! Deliberately not here: whether the person may have what she asks for.
 
+use pgproto::notice::shortened;
 use pgproto::options::{self, Opt};
 use pgproto::startup::ProtocolVersion;
 
@@ -115,13 +116,7 @@ impl Request {
 /// As much of a stranger's text as a record has.
 #[must_use]
 pub fn for_record(raw: &[u8]) -> String {
-    const CUT: &str = "…";
-    let mut text = String::from_utf8_lossy(raw).into_owned();
-    if text.len() > NAME_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(NAME_BYTES_MAX - CUT.len()));
-        text.push_str(CUT);
-    }
-    text
+    shortened(String::from_utf8_lossy(raw).into_owned(), NAME_BYTES_MAX)
 }
 
 #[derive(Default)]
