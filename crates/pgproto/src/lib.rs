@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod body;
+pub mod budget;
 pub mod encode;
 pub mod frame;
 pub mod frontend;

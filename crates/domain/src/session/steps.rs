@@ -123,11 +123,11 @@ impl Session<Startup> {
         if !self.state.login.is(identity.login()) {
             let asked_for = self.state.login.as_str().to_owned();
             let refusal = AnotherPerson { signed_in_as: identity.login().to_owned(), asked_for };
-            self.set_context(&identity, proof, None);
+            self.set_context(&identity, proof);
             let reason = format!("signed in as {}", identity.login());
             return self.step(LoginStep::Denied, Some(&reason), Err(refusal), now);
         }
-        self.set_context(&identity, proof, None);
+        self.set_context(&identity, proof);
         let decision = DecisionFields { effect: "approved", rules: &[], reason: None };
         let batch = self.ink.note(Kind::Login, now, &Body::Decision(&decision));
         let Self { ink, client, state } = self;
@@ -135,8 +135,8 @@ impl Session<Startup> {
         Unrecorded::new(batch, Ok(Session { ink, client, state }))
     }
 
-    fn set_context(&mut self, identity: &Identity, proof: &str, role: Option<&str>) {
-        let fields = context(identity, proof, &self.state.database, role, &self.client);
+    fn set_context(&mut self, identity: &Identity, proof: &str) {
+        let fields = context(identity, proof, &self.state.database, None, None, &self.client);
         self.ink.set_context(Context::new(&fields));
     }
 }
@@ -159,9 +159,9 @@ impl Session<Identified> {
         match decide(&self.state.identity, resource, asked_role) {
             Decision::Permit(permit) => self.permitted(permit, resource.name, now),
             Decision::Forbid(denial) => {
-                let mut fields = context(&self.state.identity, "code", &self.state.database, None, &self.client);
-                fields.served = served(resource.name, &self.state.database);
-                fields.request = Some(request);
+                let served = served(resource.name, &self.state.database);
+                let fields = context(&self.state.identity, "code", &self.state.database, served, None, &self.client);
+                let fields = ContextFields { request: Some(request), ..fields };
                 self.ink.set_context(Context::new(&fields));
                 let decision = DecisionFields { effect: "forbid", rules: &denial.rules, reason: Some(&denial.reason) };
                 let batch = self.ink.note(Kind::Connect, now, &Body::Decision(&decision));
@@ -183,8 +183,8 @@ impl Session<Identified> {
         now: Timestamp,
     ) -> Unrecorded<Result<Session<Authorized>, Denial>> {
         let role = Some(permit.role());
-        let mut fields = context(&self.state.identity, "code", &self.state.database, role, &self.client);
-        fields.served = served(resource, &self.state.database);
+        let served = served(resource, &self.state.database);
+        let fields = context(&self.state.identity, "code", &self.state.database, served, role, &self.client);
         self.ink.set_context(Context::new(&fields));
         let rules = [permit.rule().to_owned()];
         let decision = DecisionFields { effect: "permit", rules: &rules, reason: None };
@@ -247,6 +247,7 @@ fn context<'a>(
     identity: &'a Identity,
     proof: &'a str,
     database: &'a str,
+    served: Option<&'a str>,
     role: Option<&'a str>,
     client: &'a Client,
 ) -> ContextFields<'a> {
@@ -262,7 +263,7 @@ fn context<'a>(
         }),
         proof: Some(proof),
         database: Some(database),
-        served: None,
+        served,
         role,
         client: Some(client.fields()),
         request: None,

@@ -9,13 +9,14 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use pgproto::backend::{self, BackendError, BackendTag};
+use pgproto::budget::Budget;
 use pgproto::frontend::{FrontendError, FrontendTag};
 use pgproto::notice::{Fields, shortened};
 use pgproto::tracker::answers::{Answer, Reaction};
 use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Tracker};
 
 use super::copy::CopyProgress;
-use super::held::{Budget, Held, Text};
+use super::held::{HELD_BYTES_MAX, Held, Text};
 use super::ink::Ink;
 use crate::audit::id::RecordId;
 use crate::audit::pending::Unrecorded;
@@ -148,7 +149,7 @@ impl Conversation {
             ink,
             parameters,
             encoding: None,
-            budget: Budget::default(),
+            budget: Budget::new(HELD_BYTES_MAX),
             copy: None,
             statements: 0,
             unsettled: None,

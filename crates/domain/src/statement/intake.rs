@@ -169,7 +169,7 @@ impl Conversation {
         let facts = TextFacts::of(query.text);
         let key = self.key(now);
         // The text is needed later only where it gives a name to something.
-        let held = if facts.changes_names() { self.budget.hold(batch, query.text) } else { Held::Nothing };
+        let held = if facts.changes_names() { Held::new(&self.budget, batch, query.text) } else { Held::Nothing };
         let step = self.tracker.query(self.text(held), facts, key)?;
         if step == Step::Pass(()) {
             let statement = Statement::new(Protocol::Simple, Some(Content::Bytes(query.text)));
@@ -180,9 +180,10 @@ impl Conversation {
 
     fn parse(&mut self, parse: &Parse<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
         let key = self.key(now);
-        let held = self.budget.hold(batch, parse.text);
+        let held = Held::new(&self.budget, batch, parse.text);
         let facts = TextFacts::of(parse.text);
-        let step = self.tracker.parse(parse.name, self.text(held), facts, parse.types.iter().collect(), key)?;
+        let types: Vec<u32> = parse.types.iter().collect();
+        let step = self.tracker.parse(parse.name, self.text(held), facts, &types, key)?;
         if step == Step::Pass(()) {
             let mut statement = Statement::new(Protocol::Parse, Some(Content::Bytes(parse.text)));
             statement.prepared = named(parse.name);
@@ -193,8 +194,9 @@ impl Conversation {
 
     fn bind(&mut self, bind: &Bind<'_>, batch: &mut Batch) -> Result<Step, Violation> {
         let (parameters, encoding, budget) = (self.parameters, self.encoding.as_deref(), &self.budget);
-        let held =
-            |types: &[u32]| params::encode(bind, types, parameters, encoding).map(|json| budget.hold(batch, &json));
+        let held = |types: &[u32]| {
+            params::encode(bind, types, parameters, encoding).map(|json| Held::new(budget, batch, &json))
+        };
         Ok(self.tracker.bind(bind.portal, bind.statement, held)?)
     }
 

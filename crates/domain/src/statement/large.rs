@@ -88,7 +88,7 @@ impl Conversation {
             LargeFrame::Parse { name, text, types } => {
                 let mut statement = Statement::new(Protocol::Parse, Some(Content::Blob(*text)));
                 statement.prepared = named(name);
-                (self.tracker.parse(name, self.text(Held::Blob(*text)), facts, types.clone(), key)?, Some(statement))
+                (self.tracker.parse(name, self.text(Held::Blob(*text)), facts, types, key)?, Some(statement))
             }
             LargeFrame::Bind { portal, statement, message } => {
                 (self.tracker.bind(portal, statement, |_| message.map(Held::Message))?, None)

@@ -60,7 +60,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Answer::ParseComplete => self.parse_complete(at)?,
             Answer::BindComplete => self.bind_complete()?,
             Answer::CloseComplete => self.close_complete()?,
-            Answer::ParameterTypes(types) => self.parameter_types(types)?,
+            Answer::ParameterTypes(types) => self.parameter_types(&types)?,
             Answer::RowDescription | Answer::NoData => self.described()?,
             Answer::Complete(tag) => self.complete(Outcome::Completed(tag.to_vec()), at)?,
             Answer::EmptyQuery => self.complete(Outcome::Completed(Vec::new()), at)?,
@@ -121,14 +121,14 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         Ok(())
     }
 
-    fn parameter_types(&self, types: Vec<u32>) -> Result<(), OutOfStep> {
+    fn parameter_types(&self, types: &[u32]) -> Result<(), OutOfStep> {
         let Some(Request::Describe { statement }) = self.in_flight.front().map(|entry| &entry.request) else {
             return Err(OutOfStep("ParameterDescription"));
         };
         if let Some(statement) = statement {
             // What was known goes first, so that it does not count twice.
             statement.types.take();
-            statement.types.replace(self.types.hold(types));
+            statement.types.replace(self.types.keep(types));
         }
         Ok(())
     }

@@ -18,20 +18,19 @@ mod requests;
 mod skipping;
 #[cfg(test)]
 mod tests;
-mod types;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::backend::TransactionStatus;
+use crate::budget::{Budget, Counted};
 use by_name::ByName;
 use changing::Changing;
 pub use names::TextFacts;
 use outcome::Told;
 pub use outcome::{Failure, Finished, Outcome};
 use skipping::Skipping;
-use types::{Types, TypesBudget};
 
 /// The server compares names of statements and portals up to this many bytes (`NAMEDATALEN - 1`).
 const NAME_BYTES_MAX: usize = 63;
@@ -40,13 +39,16 @@ const NAME_BYTES_MAX: usize = 63;
 /// than these bring before it sends them: who waits here always gets on, without a Flush.
 const IN_FLIGHT_MAX: usize = 32 * 1024;
 
+/// How many OIDs of parameter types a session keeps, 4 MiB of them. Of statements beyond that the types are not known.
+const TYPES_MAX: usize = 1024 * 1024;
+
 /// A statement as it was prepared: by Parse, or by PREPARE in SQL.
 #[derive(Debug)]
 pub struct Prepared<T> {
     /// Its text, in whatever form the caller keeps it.
     pub text: T,
     /// Parameter type OIDs; 0 where not known. Filled by Parse, completed by ParameterDescription.
-    types: RefCell<Types>,
+    types: RefCell<Option<Counted<u32>>>,
     facts: TextFacts,
 }
 
@@ -206,7 +208,7 @@ pub struct Tracker<K, T, P> {
     last_execute: Option<K>,
     next_mark: u64,
     skipping: Option<Skipping<T, P>>,
-    types: TypesBudget,
+    types: Budget,
     finished: Vec<Finished<K>>,
     /// Position in the server's byte stream up to which bytes are already attributed.
     attributed: u64,
@@ -229,7 +231,7 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             last_execute: None,
             next_mark: 0,
             skipping: None,
-            types: TypesBudget::default(),
+            types: Budget::new(TYPES_MAX),
             finished: Vec::new(),
             attributed: 0,
         }

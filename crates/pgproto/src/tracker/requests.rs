@@ -41,18 +41,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     ///
     /// # Errors
     /// [`DuringCopy`]: the server would end the connection.
-    pub fn parse(
-        &mut self,
-        name: &[u8],
-        text: T,
-        facts: TextFacts,
-        types: Vec<u32>,
-        key: K,
-    ) -> Result<Step, DuringCopy> {
+    pub fn parse(&mut self, name: &[u8], text: T, facts: TextFacts, types: &[u32], key: K) -> Result<Step, DuringCopy> {
         if self.must_wait("Parse")? {
             return Ok(Step::Wait);
         }
-        let types = RefCell::new(self.types.hold(types));
+        let types = RefCell::new(self.types.keep(types));
         let statement = Rc::new(Prepared { text, facts: facts.of_one_statement(), types });
         self.push(Request::Parse { key, name: effective(name).into(), statement });
         Ok(Step::Pass(()))
@@ -78,7 +71,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Meaning::Unknown => None,
         };
         let params = Some(match &statement {
-            Some(statement) => params(statement.value.types.borrow().oids()),
+            Some(statement) => params(statement.value.types.borrow().as_deref().unwrap_or_default()),
             None => params(&[]),
         });
         let certain = statement.as_ref().is_some_and(|statement| statement.certain);

@@ -132,7 +132,7 @@ fn offer(tracker: &mut Tracker<u32, u32, ()>, frame: &Frame, key: u32) -> (Step,
         }
         Frame::Parse(statement, sql) => {
             let (text, facts) = text(sql);
-            (tracker.parse(name(*statement), text, facts, vec![], key).unwrap(), Some(Job::Parse))
+            (tracker.parse(name(*statement), text, facts, &[], key).unwrap(), Some(Job::Parse))
         }
         Frame::Bind(portal, statement) => {
             (tracker.bind(name(*portal), name(*statement), |_| ()).unwrap(), Some(Job::Bind))
