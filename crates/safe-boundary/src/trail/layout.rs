@@ -147,18 +147,61 @@ impl FrameHeader {
     }
 }
 
-/// The records of a frame, if the payload consists of exactly `count` of them.
+/// Whether a frame may begin with these bytes.
 #[must_use]
-pub fn entries(payload: &[u8], count: u32) -> Option<Vec<&[u8]>> {
+pub fn begins_frame(raw: &[u8]) -> bool {
+    raw.starts_with(&FRAME_MAGIC)
+}
+
+/// The least that a record takes in a frame: its length, and a byte.
+pub const RECORD_BYTES_MIN: u32 = 5;
+
+/// The first record of a payload, and what stands behind it.
+#[must_use]
+pub fn entry(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = payload;
-    let mut entries = Vec::new();
-    while !rest.is_empty() {
-        let bytes = usize::try_from(u32::from_be_bytes(take(&mut rest)?)).ok()?;
-        let (entry, after) = rest.split_at_checked(bytes)?;
-        entries.push(entry);
-        rest = after;
+    let bytes = usize::try_from(u32::from_be_bytes(take(&mut rest)?)).ok()?;
+    rest.split_at_checked(bytes)
+}
+
+/// Follows the records of a payload while it is read, so that no more of it is read than can be records.
+#[derive(Debug, Default)]
+pub struct Records {
+    count: u32,
+    /// Up to where the payload has been looked at.
+    seen: usize,
+    /// Where the record ends that `seen` is in.
+    end: usize,
+}
+
+impl Records {
+    /// Goes on through a payload that has grown. False when it cannot consist of records: none is empty, and none has a
+    /// zero byte, for they are JSON.
+    #[must_use]
+    pub fn follow(&mut self, payload: &[u8]) -> bool {
+        loop {
+            let end = self.end.min(payload.len());
+            if payload.get(self.seen..end).is_none_or(|text| memchr::memchr(0, text).is_some()) {
+                return false;
+            }
+            self.seen = end;
+            let length = payload.get(end..).and_then(|rest| rest.first_chunk());
+            let Some(length) = length.filter(|_| end == self.end) else { return true };
+            let bytes = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            self.seen = end.saturating_add(length.len());
+            self.end = self.seen.saturating_add(bytes);
+            self.count = self.count.saturating_add(1);
+            if bytes == 0 {
+                return false;
+            }
+        }
     }
-    (u32::try_from(entries.len()) == Ok(count)).then_some(entries)
+
+    /// Whether the payload, followed to its end, is exactly `count` records.
+    #[must_use]
+    pub fn are(&self, payload: &[u8], count: u32) -> bool {
+        self.seen == payload.len() && self.end == payload.len() && self.count == count
+    }
 }
 
 /// The last bytes of a header: the beginning of the SHA-256 of what stands before them.
@@ -220,15 +263,25 @@ mod tests {
 
     #[test]
     fn a_payload_is_exactly_its_records() {
-        let check = |payload: &[u8], count: u32, expected: Option<Vec<&[u8]>>| {
-            assert_eq!(entries(payload, count), expected, "{payload:?}");
+        let check = |payload: &[u8], count: u32, expected: bool| {
+            // However it comes, it is seen the same.
+            for step in 1..=payload.len() + 1 {
+                let mut records = Records::default();
+                let follows = (0..payload.len()).step_by(step).all(|have| records.follow(&payload[..have]));
+                let is = follows && records.follow(payload) && records.are(payload, count);
+                assert_eq!(is, expected, "{payload:?} by {step}");
+            }
         };
-        check(b"", 0, Some(vec![]));
-        check(b"\0\0\0\x02{}\0\0\0\x01a", 2, Some(vec![b"{}", b"a"]));
-        check(b"\0\0\0\x02{}\0\0\0\x01a", 1, None);
-        check(b"\0\0\0\x02{", 1, None);
-        check(b"\0\0\0", 1, None);
-        check(b"\xff\xff\xff\xff{}", 1, None);
+        check(b"", 0, true);
+        check(b"\0\0\0\x02{}\0\0\0\x01a", 2, true);
+        check(b"\0\0\0\x02{}\0\0\0\x01a", 1, false);
+        check(b"\0\0\0\x02{}\0\0\0\0", 2, false);
+        check(b"\0\0\0\x02\0}", 1, false);
+        check(b"\0\0\0\x02{", 1, false);
+        check(b"\0\0\0", 1, false);
+        check(b"\xff\xff\xff\xff{}", 1, false);
+        assert_eq!(entry(b"\0\0\0\x02{}\0"), Some((&b"{}"[..], &b"\0"[..])));
+        assert_eq!(entry(b"\0\0\0\x02{"), None);
     }
 
     #[test]

@@ -5,15 +5,20 @@
 //! Deliberately not here: what a record says, and whether the chain is the one that was written: without an
 //! anchor outside, nobody can know.
 
-use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tlog::hash::{self, Hash};
 
 use super::layout::{self, FrameHeader, SegmentHeader};
+use segment::{Found, Segment};
+
+pub use error::Error;
+pub(crate) use segment::open_file;
+
+mod error;
+mod segment;
 
 /// One record as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,57 +29,6 @@ pub struct Entry {
     pub bytes: Vec<u8>,
     /// The chain over all records up to this one.
     pub chain: Hash,
-}
-
-/// Why the trail cannot be read any further.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file system refuses.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// Of which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is no journal in this folder.
-    #[error("{} holds no journal", dir.display())]
-    NoJournal {
-        /// Which folder.
-        dir: PathBuf,
-    },
-    /// A segment does not begin as its name and the segment before it say.
-    #[error("record {index}: the header of {} does not continue the chain: {why}", path.display())]
-    Header {
-        /// Which segment.
-        path: PathBuf,
-        /// The record that should follow.
-        index: u64,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// A frame is not what its header or the chain says.
-    #[error("record {index}: {} is damaged at byte {offset}: {why}", path.display())]
-    Damaged {
-        /// Which segment.
-        path: PathBuf,
-        /// Where the frame begins.
-        offset: u64,
-        /// The record that should stand there.
-        index: u64,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// Records between two segments are missing.
-    #[error("records {index} to {} are missing: there is no {}", next - 1, path.display())]
-    Missing {
-        /// The segment that should exist.
-        path: PathBuf,
-        /// The first record that is missing.
-        index: u64,
-        /// The first record that is there again.
-        next: u64,
-    },
 }
 
 /// Reads records in order.
@@ -88,23 +42,34 @@ pub struct Reader {
     index: u64,
     chain: Hash,
     epoch: u64,
-    /// Records of the frame that was read last.
-    ready: VecDeque<Entry>,
+    ready: Ready,
+    /// The segments, as they were listed last.
+    listed: Arc<[u64]>,
 }
 
-#[derive(Debug)]
-struct Segment {
-    path: PathBuf,
-    file: File,
-    first: u64,
+/// Records of the frame that was read last, which are not yet handed out.
+#[derive(Debug, Default)]
+struct Ready {
+    payload: Vec<u8>,
+    /// Where the next of them begins.
+    at: usize,
+    /// Its index.
+    index: u64,
+    /// The chain over all records before it.
+    chain: Hash,
 }
 
-/// What stands at an offset.
-enum Found {
-    Frame(FrameHeader),
-    /// Zeros, or the end of the file.
-    Nothing,
-    Other,
+impl Iterator for Ready {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let (entry, rest) = layout::entry(self.payload.get(self.at..)?)?;
+        self.chain = hash::chain(&self.chain, &hash::leaf(entry));
+        let entry = Entry { index: self.index, bytes: entry.to_vec(), chain: self.chain };
+        self.at = self.payload.len() - rest.len();
+        self.index += 1;
+        Some(entry)
+    }
 }
 
 /// The first records of all segments, ascending.
@@ -127,17 +92,58 @@ pub fn segments(dir: &Path) -> Result<Vec<u64>, Error> {
     Ok(firsts)
 }
 
+/// What a segment must continue.
+struct Before {
+    index: u64,
+    chain: Hash,
+    epoch: u64,
+}
+
+impl Before {
+    fn open(&self, dir: &Path, next: u64) -> Result<(Segment, SegmentHeader), Error> {
+        let (path, index) = (layout::segment_path(dir, next), self.index);
+        if next > index {
+            return Err(Error::Missing { path: layout::segment_path(dir, index), index, next });
+        }
+        if next < index {
+            return Err(Error::Overlap { path, first: next, index });
+        }
+        let (segment, header) = Segment::open(dir, next)?;
+        if header.chain != self.chain || header.epoch < self.epoch {
+            let why = "it holds another chain than the segment before it";
+            return Err(Error::Header { path, index, why });
+        }
+        Ok((segment, header))
+    }
+}
+
+/// Whether the segment `first` ends where the one listed behind it begins, as far as their headers say. For who does not
+/// read all segments: one that somebody has put among them is not begun with.
+///
+/// # Errors
+/// When it does not, or cannot be read.
+pub fn check_join(dir: &Path, first: u64, next: u64) -> Result<(), Error> {
+    let (segment, header) = Segment::open(dir, first)?;
+    let mut before = Before { index: header.first, chain: header.chain, epoch: header.epoch };
+    if let Some(last) = segment.last_header()? {
+        let index = last.first.saturating_add(u64::from(last.count));
+        before = Before { index, chain: last.chain, epoch: last.epoch };
+    }
+    before.open(dir, next).map(drop)
+}
+
 impl Reader {
     /// Reads from the first record on.
     ///
     /// # Errors
     /// When there is no journal, or its first segment does not begin with record 0.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let first = segments(dir)?.first().copied().ok_or_else(|| Error::NoJournal { dir: dir.to_owned() })?;
+        let listed: Arc<[u64]> = segments(dir)?.into();
+        let first = listed.first().copied().ok_or_else(|| Error::NoJournal { dir: dir.to_owned() })?;
         if first != 0 {
             return Err(Error::Missing { path: layout::segment_path(dir, 0), index: 0, next: first });
         }
-        let reader = Self::open_segment(dir, first)?;
+        let reader = Self::open_listed(dir, first, &listed)?;
         if reader.chain != Hash::default() {
             let why = "the first segment begins with a chain that is not empty";
             return Err(Error::Header { path: reader.segment.path, index: 0, why });
@@ -150,6 +156,14 @@ impl Reader {
     /// # Errors
     /// When the segment is not there, or its header is damaged.
     pub fn open_segment(dir: &Path, first: u64) -> Result<Self, Error> {
+        Self::open_listed(dir, first, &Arc::default())
+    }
+
+    /// As [`Reader::open_segment`], of segments that have been listed already: with many of them that is slow.
+    ///
+    /// # Errors
+    /// As [`Reader::open_segment`].
+    pub fn open_listed(dir: &Path, first: u64, listed: &Arc<[u64]>) -> Result<Self, Error> {
         let (segment, header) = Segment::open(dir, first)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -158,7 +172,8 @@ impl Reader {
             index: first,
             chain: header.chain,
             epoch: header.epoch,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
+            listed: Arc::clone(listed),
         })
     }
 
@@ -169,16 +184,16 @@ impl Reader {
     /// written, half a frame may be seen for an instant.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         loop {
-            if let Some(entry) = self.ready.pop_front() {
+            if let Some(entry) = self.ready.next() {
                 return Ok(Some(entry));
             }
-            match self.at(self.offset)? {
+            match self.segment.at(self.offset)? {
                 Found::Frame(header) => self.frame(&header)?,
                 Found::Other => return Err(self.damaged("no frame begins here")),
                 Found::Nothing => {
                     let Some(next) = self.following()? else { return Ok(None) };
                     // The writer goes on to a new segment only after its last frame in this one: look once more.
-                    if !matches!(self.at(self.offset)?, Found::Nothing) {
+                    if !matches!(self.segment.at(self.offset)?, Found::Nothing) {
                         continue;
                     }
                     self.enter(next)?;
@@ -192,10 +207,10 @@ impl Reader {
     /// # Errors
     /// When it is not, or cannot be read.
     pub fn check_rest(&self) -> Result<(), Error> {
-        match self.first_nonzero(self.offset)? {
+        match self.segment.first_nonzero(self.offset)? {
             // A live writer may just have put a frame here; then it is the next thing to read.
-            Some(_) if matches!(self.at(self.offset)?, Found::Frame(_)) => Ok(()),
-            Some(offset) => Err(self.damaged_at(offset, "something stands behind the last frame")),
+            Some(_) if matches!(self.segment.at(self.offset)?, Found::Frame(_)) => Ok(()),
+            Some(offset) => Err(self.segment.damaged(offset, self.index, "something stands behind the last frame")),
             None => Ok(()),
         }
     }
@@ -205,7 +220,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn has_more(&self) -> Result<bool, Error> {
-        Ok(!self.ready.is_empty() || !matches!(self.at(self.offset)?, Found::Nothing))
+        Ok(self.ready.at < self.ready.payload.len() || !matches!(self.segment.at(self.offset)?, Found::Nothing))
     }
 
     /// Leaves out the records before this index.
@@ -213,16 +228,13 @@ impl Reader {
     /// # Errors
     /// As [`Reader::next_entry`].
     pub fn skip_to(&mut self, index: u64) -> Result<(), Error> {
-        loop {
-            self.ready.retain(|entry| entry.index >= index);
-            if !self.ready.is_empty() || self.index >= index {
-                return Ok(());
-            }
-            match self.next_entry()? {
-                Some(entry) => self.ready.push_front(entry),
-                None => return Ok(()),
-            }
-        }
+        while self.next_index() < index && self.next_entry()?.is_some() {}
+        Ok(())
+    }
+
+    /// The index of the record that [`Reader::next_entry`] gives next.
+    const fn next_index(&self) -> u64 {
+        if self.ready.at < self.ready.payload.len() { self.ready.index } else { self.index }
     }
 
     /// The epoch of the record read last.
@@ -246,16 +258,7 @@ impl Reader {
 
     /// A frame header in this segment at or after `from`, whose frame need not be whole.
     pub(super) fn header_after(&self, from: u64) -> Result<Option<(u64, FrameHeader)>, Error> {
-        let mut offset = layout::aligned(from);
-        while let Some(nonzero) = self.first_nonzero(offset)? {
-            // The first byte of a header is not zero, so a header cannot begin before the first such byte.
-            offset = nonzero - nonzero % layout::ALIGNMENT;
-            if let Found::Frame(header) = self.at(offset)? {
-                return Ok(Some((offset, header)));
-            }
-            offset += layout::ALIGNMENT;
-        }
-        Ok(None)
+        self.segment.header_after(from)
     }
 
     fn frame(&mut self, header: &FrameHeader) -> Result<(), Error> {
@@ -265,64 +268,49 @@ impl Reader {
         if header.epoch < self.epoch || header.durable > header.first {
             return Err(self.damaged("the frame's header contradicts itself"));
         }
-        let length = self.segment.file.metadata().map_err(|source| self.io(source))?.len();
-        let end = header.end(self.offset).filter(|end| *end <= length);
-        let (Some(end), Ok(bytes)) = (end, usize::try_from(header.payload)) else {
-            return Err(self.damaged("the frame is longer than its file"));
-        };
-        let mut payload = vec![0; bytes];
-        let start = self.offset + FrameHeader::BYTES as u64;
-        self.segment.file.read_exact_at(&mut payload, start).map_err(|source| self.io(source))?;
-        let mut padding = vec![0; usize::try_from(layout::aligned(end) - end).unwrap_or(0)];
-        read_up_to(&self.segment.file, &mut padding, end).map_err(|source| self.io(source))?;
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(self.damaged_at(end, "the space between two frames is not empty"));
-        }
-        let entries = layout::entries(&payload, header.count);
-        let entries = entries.ok_or_else(|| self.damaged("the frame does not consist of whole records"))?;
-        let mut chain = self.chain;
-        let mut ready = VecDeque::with_capacity(entries.len());
-        for (index, entry) in (self.index..).zip(entries) {
+        let (payload, offset) = self.segment.payload(header, self.offset)?;
+        let (mut chain, mut rest) = (self.chain, payload.as_slice());
+        while let Some((entry, after)) = layout::entry(rest) {
             chain = hash::chain(&chain, &hash::leaf(entry));
-            ready.push_back(Entry { index, bytes: entry.to_vec(), chain });
+            rest = after;
         }
+        let end = self.index.checked_add(u64::from(header.count));
+        let end = end.ok_or_else(|| self.damaged("the frame holds more records than can be counted"))?;
         // INVARIANT: the chain in a header is the chain over all records up to its frame's last.
         if chain != header.chain {
             return Err(self.damaged("the records are not those that the chain was made of"));
         }
-        self.index += u64::from(header.count);
+        self.ready = Ready { payload, at: 0, index: self.index, chain: self.chain };
+        self.index = end;
         self.chain = chain;
         self.epoch = header.epoch;
-        self.offset = layout::aligned(end);
-        self.ready = ready;
+        self.offset = offset;
         Ok(())
     }
 
+    /// Whether no segment follows this one, so that it may be one that is being written.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn is_last(&mut self) -> Result<bool, Error> {
+        Ok(self.following()?.is_none())
+    }
+
     /// The first record of the segment after this one.
-    fn following(&self) -> Result<Option<u64>, Error> {
-        // Asked first for the only name that is right: the end of a journal is looked at often.
-        if layout::segment_path(&self.dir, self.index).exists() && self.index != self.segment.first {
-            return Ok(Some(self.index));
+    fn following(&mut self) -> Result<Option<u64>, Error> {
+        let mut next = after(&self.listed, self.segment.first);
+        if next.is_none() {
+            self.listed = segments(&self.dir)?.into();
+            next = after(&self.listed, self.segment.first);
         }
-        let later = segments(&self.dir)?.into_iter().find(|first| *first > self.segment.first);
-        Ok(later)
+        // A listing that was made while segments came may have a later one, and not the one before it.
+        let is_late = next.is_some_and(|next| next > self.index) && self.index != self.segment.first;
+        Ok(if is_late && layout::segment_path(&self.dir, self.index).exists() { Some(self.index) } else { next })
     }
 
     fn enter(&mut self, next: u64) -> Result<(), Error> {
-        if next != self.index {
-            let path = layout::segment_path(&self.dir, self.index);
-            let why = "the next segment begins with an earlier record";
-            return Err(if next > self.index {
-                Error::Missing { path, index: self.index, next }
-            } else {
-                Error::Header { path: layout::segment_path(&self.dir, next), index: self.index, why }
-            });
-        }
-        let (segment, header) = Segment::open(&self.dir, next)?;
-        if header.chain != self.chain || header.epoch < self.epoch {
-            let why = "it holds another chain than the segment before it";
-            return Err(Error::Header { path: segment.path, index: self.index, why });
-        }
+        let before = Before { index: self.index, chain: self.chain, epoch: self.epoch };
+        let (segment, header) = before.open(&self.dir, next)?;
         self.check_rest()?;
         self.epoch = header.epoch;
         self.segment = segment;
@@ -330,68 +318,12 @@ impl Reader {
         Ok(())
     }
 
-    fn at(&self, offset: u64) -> Result<Found, Error> {
-        let mut raw = [0; FrameHeader::BYTES];
-        let read = read_up_to(&self.segment.file, &mut raw, offset).map_err(|source| self.io(source))?;
-        if let Some(header) = raw.get(..read).and_then(FrameHeader::decode) {
-            return Ok(Found::Frame(header));
-        }
-        Ok(if raw.iter().all(|byte| *byte == 0) { Found::Nothing } else { Found::Other })
-    }
-
-    fn first_nonzero(&self, from: u64) -> Result<Option<u64>, Error> {
-        let mut block = vec![0; 64 * 1024];
-        let mut offset = from;
-        loop {
-            let read = read_up_to(&self.segment.file, &mut block, offset).map_err(|source| self.io(source))?;
-            let found = block.iter().take(read).position(|byte| *byte != 0);
-            if let Some(found) = found {
-                return Ok(Some(offset + found as u64));
-            }
-            if read == 0 {
-                return Ok(None);
-            }
-            offset += read as u64;
-        }
-    }
-
     fn damaged(&self, why: &'static str) -> Error {
-        self.damaged_at(self.offset, why)
-    }
-
-    fn damaged_at(&self, offset: u64, why: &'static str) -> Error {
-        Error::Damaged { path: self.segment.path.clone(), offset, index: self.index, why }
-    }
-
-    fn io(&self, source: io::Error) -> Error {
-        Error::Io { path: self.segment.path.clone(), source }
+        self.segment.damaged(self.offset, self.index, why)
     }
 }
 
-impl Segment {
-    fn open(dir: &Path, first: u64) -> Result<(Self, SegmentHeader), Error> {
-        let path = layout::segment_path(dir, first);
-        let file = File::open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let mut raw = [0; SegmentHeader::BYTES];
-        read_up_to(&file, &mut raw, 0).map_err(|source| Error::Io { path: path.clone(), source })?;
-        match SegmentHeader::decode(&raw) {
-            Some(header) if header.first == first => Ok((Self { path, file, first }, header)),
-            Some(_) => Err(Error::Header { path, index: first, why: "it is the header of another segment" }),
-            None => Err(Error::Header { path, index: first, why: "it is damaged" }),
-        }
-    }
-}
-
-/// Fills `raw` from `offset` on, as far as the file goes.
-fn read_up_to(file: &File, raw: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = raw.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
+/// The first segment behind this one.
+fn after(listed: &[u64], first: u64) -> Option<u64> {
+    listed.get(listed.partition_point(|listed| *listed <= first)).copied()
 }

@@ -15,7 +15,7 @@ use tlog::hash::Hash;
 
 use super::when::time_of;
 use crate::trail::blob::blob_path;
-use crate::trail::read::Entry;
+use crate::trail::read::{Entry, open_file};
 
 /// One record.
 #[derive(Clone, Debug)]
@@ -48,6 +48,11 @@ impl Record {
     /// The record as it was written, or `null` if that is no JSON.
     pub(super) fn json(&self) -> &[u8] {
         if self.value.is_null() { b"null" } else { &self.raw }
+    }
+
+    /// Whether it is what a record must be.
+    pub(super) fn is_object(&self) -> bool {
+        self.value.is_object()
     }
 
     /// The text at a JSON pointer (RFC 6901), numbers and lists as JSON; empty when there is none.
@@ -194,17 +199,15 @@ fn one_outcome(outcome: &Value) -> String {
     }
 }
 
-/// Looks through a blob piece by piece: it may be larger than memory.
 /// A blob's content, and what shows that there is more of it. The trail may come from a stranger: what is no file, and may
 /// never end, is not opened.
 pub(super) fn open_blob(dir: &Path, blob: &Reference) -> io::Result<impl io::Read + use<>> {
-    let path = blob_path(dir, &blob.sha256);
-    if !std::fs::symlink_metadata(&path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a file, and it is something else"));
-    }
-    Ok(std::fs::File::open(path)?.take(blob.bytes.saturating_add(1)))
+    let file = open_file(&blob_path(dir, &blob.sha256))?
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected a file, and it is something else"))?;
+    Ok(file.take(blob.bytes.saturating_add(1)))
 }
 
+/// Looks through a blob piece by piece: it may be larger than memory.
 fn blob_mentions(dir: &Path, blob: &Reference, word: &str) -> io::Result<bool> {
     let mut file = open_blob(dir, blob)?;
     let finder = memmem::Finder::new(word);

@@ -74,6 +74,12 @@ fn tail(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Stop> {
 fn begin(dir: &Path, lines: u64) -> Result<Reader, Error> {
     let segments = read::segments(dir)?;
     let last = *segments.last().ok_or_else(|| Error::NoJournal { dir: dir.to_owned() })?;
+    for (first, next) in segments.iter().zip(segments.iter().skip(1)) {
+        // What else is wrong with records that are not shown is for `verify` to report.
+        if let Err(error @ Error::Overlap { .. }) = read::check_join(dir, *first, *next) {
+            return Err(error);
+        }
+    }
     let mut reader = Reader::open_segment(dir, last)?;
     // Half a frame at the end is not counted; it is among those that come.
     while let Ok(Some(_)) = reader.next_entry() {}

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::trail::journal::{Journal, Options};
 
+mod forged;
+
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
@@ -99,6 +101,15 @@ impl Trail {
         let mut out = Vec::new();
         let exit = run(self.dir.path(), &line.audit.command, &mut out).unwrap();
         (exit, String::from_utf8(out).unwrap())
+    }
+
+    /// Why it cannot be carried out, and what it printed before.
+    fn fail(&self, line: &str) -> (String, String) {
+        let words = std::iter::once("audit").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).unwrap();
+        let mut out = Vec::new();
+        let failure = run(self.dir.path(), &line.audit.command, &mut out).unwrap_err();
+        (failure.to_string(), String::from_utf8(out).unwrap())
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -67,6 +68,8 @@ pub(crate) fn run_once(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<E
 
 struct Verification<'o> {
     dir: &'o Path,
+    /// As they were listed last.
+    segments: Arc<[u64]>,
     /// How often to look again at what seems damaged.
     looks: u32,
     out: &'o mut dyn Write,
@@ -74,19 +77,29 @@ struct Verification<'o> {
     findings: u64,
     records: u64,
     blobs: HashSet<Hash>,
+    /// Files that a record says were put aside.
+    repaired: HashSet<String>,
 }
 
 fn verify(dir: &Path, args: &Args, looks: u32, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let segments = read::segments(dir)?;
+    let segments: Arc<[u64]> = read::segments(dir)?.into();
     let Some(first) = segments.first().copied() else {
         return Err(Error::NoJournal { dir: dir.to_owned() }.into());
     };
-    let mut run = Verification { dir, looks, out, head: args.head, findings: 0, records: 0, blobs: HashSet::new() };
+    let (count, head) = (segments.len(), args.head);
+    let (blobs, repaired) = (HashSet::new(), HashSet::new());
+    let mut run = Verification { dir, segments, looks, out, head, findings: 0, records: 0, blobs, repaired };
+    for name in names(dir) {
+        if name.ends_with(".sbj") && layout::segment_first(&name).is_none() {
+            run.finding(&format_args!("{name} in the folder of the journal has not the name of a segment"))?;
+        }
+    }
     let mut reader = match Reader::open(dir) {
         Ok(reader) => Some(reader),
         Err(error) => {
             run.finding(&error)?;
-            run.next_segment(first, matches!(error, Error::Missing { .. }))?
+            let begin = if matches!(error, Error::Missing { .. }) { Some(first) } else { first.checked_add(1) };
+            run.next_segment(begin)?
         }
     };
     let mut head = None;
@@ -98,10 +111,10 @@ fn verify(dir: &Path, args: &Args, looks: u32, out: &mut dyn Write) -> Result<Ex
             let segment = current.place().1;
             run.finding(&error)?;
             head = None;
-            reader = run.next_segment(segment, false)?;
+            reader = run.next_segment(segment.checked_add(1))?;
         }
     }
-    run.conclude(segments.len(), head)
+    run.conclude(count, head)
 }
 
 impl Verification<'_> {
@@ -121,6 +134,12 @@ impl Verification<'_> {
         self.records += 1;
         self.head_is(entry.index + 1, entry.chain)?;
         let record = Record::from(entry);
+        if !record.is_object() {
+            self.finding(&format_args!("record {}: it is not a JSON object", record.index))?;
+        }
+        if record.field("/journal/event") == "repaired" {
+            self.repaired.insert(record.field("/journal/file"));
+        }
         for blob in record.references() {
             if self.blobs.insert(blob.sha256)
                 && let Some(why) = blob_fault(self.dir, &blob)
@@ -142,15 +161,25 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// The segment behind a damaged one, believing its header, so that all damage is found in one run.
-    fn next_segment(&mut self, damaged: u64, included: bool) -> Result<Option<Reader>, Stop> {
-        for first in read::segments(self.dir)? {
-            if first > damaged || (included && first == damaged) {
-                match Reader::open_segment(self.dir, first) {
-                    Ok(reader) => return Ok(Some(reader)),
-                    Err(error) => self.finding(&error)?,
+    /// The first segment from there on that can be opened, believing its header, so that all damage is found in one run.
+    fn next_segment(&mut self, mut from: Option<u64>) -> Result<Option<Reader>, Stop> {
+        let mut is_listed_anew = false;
+        while let Some(begin) = from {
+            let place = self.segments.partition_point(|first| *first < begin);
+            let Some(first) = self.segments.get(place).copied() else {
+                if is_listed_anew {
+                    break;
                 }
+                // More may have come meanwhile.
+                self.segments = read::segments(self.dir)?.into();
+                is_listed_anew = true;
+                continue;
+            };
+            match Reader::open_listed(self.dir, first, &self.segments) {
+                Ok(reader) => return Ok(Some(reader)),
+                Err(error) => self.finding(&error)?,
             }
+            from = first.checked_add(1);
         }
         Ok(None)
     }
@@ -168,9 +197,16 @@ impl Verification<'_> {
         }
         let (records, blobs, findings) = (self.records, self.blobs.len(), self.findings);
         writeln!(self.out, "read {records} records in {segments} segments, and {blobs} blobs")?;
-        for torn in torn_files(self.dir) {
-            let torn = terminal(&torn.display().to_string());
-            writeln!(self.out, "put aside at a start, with a record that says so: {torn}")?;
+        for torn in names(self.dir).into_iter().filter(|name| name.starts_with("torn-")) {
+            let path = layout::journal_dir(self.dir).join(&torn);
+            let path = terminal(&path.display().to_string());
+            // A crash right after it was put aside leaves one too; what is in it was never confirmed, or is no trail.
+            let what = if self.repaired.contains(&torn) {
+                "put aside at a start, with a record that says so"
+            } else {
+                "called as if put aside at a start, but no record says so"
+            };
+            writeln!(self.out, "{what}: {path}")?;
         }
         if findings > 0 {
             writeln!(self.out, "{findings} findings: the trail has been damaged or changed")?;
@@ -188,7 +224,8 @@ impl Verification<'_> {
     }
 }
 
-/// The next record; an error only if it is still there after some time. At the end, all behind it must be zero.
+/// The next record; an error only if it is still there after some time, where somebody may be writing. At the end, all
+/// behind it must be zero.
 fn steady(reader: &mut Reader, mut looks: u32) -> Result<Option<Entry>, Error> {
     loop {
         let next = match reader.next_entry() {
@@ -201,8 +238,13 @@ fn steady(reader: &mut Reader, mut looks: u32) -> Result<Option<Entry>, Error> {
         };
         match next {
             Err(Error::Damaged { .. }) if looks > 0 => {
-                looks -= 1;
-                std::thread::sleep(BETWEEN_LOOKS);
+                if reader.is_last()? {
+                    looks -= 1;
+                    std::thread::sleep(BETWEEN_LOOKS);
+                } else {
+                    // It is at rest, but may have come to rest just now: one more look tells.
+                    looks = 0;
+                }
             }
             other => return other,
         }
@@ -233,10 +275,10 @@ fn blob_fault(dir: &Path, blob: &Reference) -> Option<String> {
     (!same).then(|| "has other content than its name says".to_owned())
 }
 
-fn torn_files(dir: &Path) -> Vec<PathBuf> {
+/// The names in the folder of the journal, sorted.
+fn names(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(layout::journal_dir(dir)).into_iter().flatten().flatten();
-    let mut torn: Vec<PathBuf> =
-        names.filter(|name| name.file_name().to_string_lossy().starts_with("torn-")).map(|name| name.path()).collect();
-    torn.sort();
-    torn
+    let mut names: Vec<_> = names.map(|name| name.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }

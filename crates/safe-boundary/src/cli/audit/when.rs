@@ -4,6 +4,7 @@
 //! Deliberately not here: reading the clock.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -97,18 +98,19 @@ impl Span {
 
     /// A reader that comes past everything in the span, and leaves out segments that are too old.
     pub(super) fn reader(&self, dir: &Path) -> Result<Reader, read::Error> {
-        let first = Reader::open(dir)?;
+        let mut begin = Reader::open(dir)?;
         let Some(from) = self.from.map(|from| from.saturating_sub(CLOCK_SLACK).unwrap_or(Timestamp::MIN)) else {
-            return Ok(first);
+            return Ok(begin);
         };
-        let mut begin = first;
-        for segment in read::segments(dir)?.into_iter().skip(1) {
-            let mut probe = Reader::open_segment(dir, segment)?;
+        let listed: Arc<[u64]> = read::segments(dir)?.into();
+        for (before, segment) in listed.iter().copied().zip(listed.iter().copied().skip(1)) {
+            let mut probe = Reader::open_listed(dir, segment, &listed)?;
             let time = probe.next_entry()?.and_then(|entry| time_of(&serde_json::from_slice(&entry.bytes).ok()?));
             if time.is_none_or(|time| time >= from) {
                 break;
             }
-            begin = Reader::open_segment(dir, segment)?;
+            read::check_join(dir, before, segment)?;
+            begin = Reader::open_listed(dir, segment, &listed)?;
         }
         Ok(begin)
     }

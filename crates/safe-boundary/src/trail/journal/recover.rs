@@ -19,6 +19,9 @@ use crate::trail::disk::{BLOCK_BYTES, Disk, DiskFile};
 use crate::trail::layout;
 use crate::trail::read::{self, Reader};
 
+/// No segment is longer behind its last whole frame: a frame says its length in 32 bits, and most segments are shorter.
+const BEHIND_BYTES_MAX: u64 = 5 << 30;
+
 /// Where the journal goes on.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -48,6 +51,11 @@ pub(super) fn recover(dir: &Path, options: &Options) -> Result<Tail, Error> {
     let file = File::open(path).map_err(io)?;
     let mut to = options.disk.open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
+    if length - offset.min(length) > BEHIND_BYTES_MAX {
+        // What may stand there would be read, and put aside, for hours.
+        let why = "the file goes on for longer than a segment can";
+        return Err(read::Error::Damaged { path: path.to_owned(), offset, index, why }.into());
+    }
     let mut bytes = length.max(options.segment_bytes);
     let torn = if torn {
         let end = last_nonzero(&file, offset, length).map_err(io)?;

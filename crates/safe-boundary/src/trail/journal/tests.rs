@@ -306,8 +306,10 @@ fn frames_are_cut(path: &Path, offset: u64, end: u64, cut: u64) -> bool {
     cut < end
         && FrameHeader::decode(&frame).is_none_or(|header| {
             let payload = &frame[FrameHeader::BYTES..FrameHeader::BYTES + usize::try_from(header.payload).unwrap()];
-            layout::entries(payload, header.count)
-                .is_none_or(|entries| entries.iter().any(|entry| !entry.ends_with(b"}")))
+            let (mut records, mut rest) = (layout::Records::default(), payload);
+            let are_whole = records.follow(payload) && records.are(payload, header.count);
+            let entries = std::iter::from_fn(|| layout::entry(rest).map(|(entry, after)| (rest = after, entry).1));
+            !are_whole || entries.into_iter().any(|entry| !entry.ends_with(b"}"))
         })
 }
 
