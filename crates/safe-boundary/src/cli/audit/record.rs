@@ -33,10 +33,30 @@ pub(super) struct Reference {
     pub(super) bytes: u64,
 }
 
+/// One record, not taken apart: that makes it several times as large.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) index: u64,
+    /// Its JSON, byte for byte.
+    pub(super) raw: Vec<u8>,
+}
+
 impl From<Entry> for Record {
     fn from(entry: Entry) -> Self {
-        let value = serde_json::from_slice(&entry.bytes).unwrap_or_default();
-        Self { index: entry.index, raw: entry.bytes, value }
+        Written { index: entry.index, raw: entry.bytes }.into()
+    }
+}
+
+impl From<Written> for Record {
+    fn from(written: Written) -> Self {
+        let value = serde_json::from_slice(&written.raw).unwrap_or_default();
+        Self { index: written.index, raw: written.raw, value }
+    }
+}
+
+impl From<Record> for Written {
+    fn from(record: Record) -> Self {
+        Self { index: record.index, raw: record.raw }
     }
 }
 

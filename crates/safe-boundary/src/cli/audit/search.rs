@@ -1,7 +1,7 @@
 //! `audit search`: who did what, where and when.
 //!
 //! Promises: a statement and its outcome come out together; words are sought in both, and in the blobs they refer
-//! to. Memory is bounded, however long the trail is.
+//! to. Memory is bounded, however long the trail is; what is shown without an outcome for want of it is counted.
 //! Deliberately not here: an index; the trail is read through, from the first segment that can matter.
 
 use std::collections::{HashMap, VecDeque};
@@ -9,14 +9,18 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::export::{csv_heading, csv_row};
-use super::record::Record;
+use super::record::{Record, Written};
 use super::when::{Range, Span};
 use super::{Stop, ended, escape};
 use crate::cli::exit::{Exit, Failure};
+use crate::trail::read::Entry;
 
-/// How many statements wait for their outcomes at once; the outcome of one that ran for longer than so many others
-/// took to come is not shown with it.
-const WAITING_MAX: usize = 20_000;
+/// How much waits at once, behind a statement whose outcome has not come. Beyond that the statement is shown without it, and
+/// this is told: it may have an outcome further on.
+const WAITING_MAX: Waiting = Waiting { records: 20_000, bytes: 64 << 20 };
+
+/// Stands in the place of such an outcome.
+const NOT_JOINED: &str = "(not joined)";
 
 /// How many records a table shows unless told otherwise.
 const TABLE_LIMIT: usize = 1000;
@@ -67,15 +71,28 @@ pub struct Args {
 /// # Errors
 /// When there is no journal, or it cannot be read to its end.
 pub fn run(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure> {
-    ended(search(dir, args, &mut BufWriter::new(out)))
+    ended(search(dir, args, WAITING_MAX, &mut BufWriter::new(out)))
+}
+
+/// How much waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
 }
 
 /// A record that fits but for the words, and what became of it.
 struct Match {
-    record: Record,
-    outcome: Option<Record>,
-    /// Whether an outcome may still come.
+    record: Written,
+    outcome: Option<Written>,
+    /// Whether an outcome may still come; of what is shown, whether it may stand further on.
     open: bool,
+}
+
+impl Match {
+    fn bytes(&self) -> usize {
+        self.record.raw.len() + self.outcome.as_ref().map_or(0, |outcome| outcome.raw.len())
+    }
 }
 
 struct Search<'a> {
@@ -84,6 +101,7 @@ struct Search<'a> {
     words: Vec<String>,
     limit: usize,
     waiting: VecDeque<Match>,
+    waiting_bytes: usize,
     /// How many have left `waiting` at its front.
     passed: u64,
     /// Statements whose outcome has not come, by id: their place among all that were ever waiting.
@@ -91,28 +109,45 @@ struct Search<'a> {
     /// The newest matches, when there is a limit.
     newest: VecDeque<Match>,
     left_out: u64,
+    /// How many statements did not wait for their outcomes.
+    unjoined: u64,
     out: &'a mut dyn Write,
 }
 
-fn search(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Stop> {
+pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write) -> Result<Exit, Stop> {
     let span = args.range.span(crate::clock::now());
     let mut reader = span.reader(dir)?;
     let limit = args.limit.unwrap_or(if args.json || args.csv { 0 } else { TABLE_LIMIT });
     let words = args.words.iter().map(|word| word.to_ascii_lowercase()).collect();
-    let (waiting, newest, unresolved) = (VecDeque::new(), VecDeque::new(), HashMap::new());
-    let mut run = Search { dir, args, words, limit, waiting, passed: 0, unresolved, newest, left_out: 0, out };
+    let mut run = Search {
+        dir,
+        args,
+        words,
+        limit,
+        waiting: VecDeque::new(),
+        waiting_bytes: 0,
+        passed: 0,
+        unresolved: HashMap::new(),
+        newest: VecDeque::new(),
+        left_out: 0,
+        unjoined: 0,
+        out,
+    };
     run.heading()?;
     while let Some(entry) = reader.next_entry()? {
-        run.consider(Record::from(entry), &span)?;
+        run.consider(entry, &span)?;
+        run.settle(max)?;
     }
-    while let Some(found) = run.waiting.pop_front() {
-        run.keep(found)?;
-    }
+    // There are no more outcomes.
+    run.unresolved.clear();
+    run.waiting.iter_mut().for_each(|found| found.open = false);
+    run.settle(max)?;
     run.conclude()
 }
 
 impl Search<'_> {
-    fn consider(&mut self, record: Record, span: &Span) -> Result<(), Stop> {
+    fn consider(&mut self, entry: Entry, span: &Span) -> Result<(), Stop> {
+        let record = Record::from(entry);
         let kind = record.field("/kind");
         if kind == "outcome" && self.args.kind.as_deref() != Some("outcome") {
             let of = record.field("/of");
@@ -124,20 +159,34 @@ impl Search<'_> {
                 if !found.open {
                     self.unresolved.remove(&of);
                 }
-                found.outcome = Some(record);
+                self.waiting_bytes -= found.bytes();
+                found.outcome = Some(record.into());
+                self.waiting_bytes += found.bytes();
             }
         } else if self.fits(&record, &kind) && span.contains(record.time()) {
             let open = kind == "statement";
             if open {
                 self.unresolved.insert(record.field("/id"), self.passed + self.waiting.len() as u64);
             }
-            self.waiting.push_back(Match { record, outcome: None, open });
+            let found = Match { record: record.into(), outcome: None, open };
+            self.waiting_bytes += found.bytes();
+            self.waiting.push_back(found);
         }
-        while self.waiting.len() > WAITING_MAX || self.waiting.front().is_some_and(|found| !found.open) {
+        Ok(())
+    }
+
+    /// Lets those go that wait for nothing, and the oldest when too many wait.
+    fn settle(&mut self, max: Waiting) -> Result<(), Stop> {
+        while self.waiting.len() > max.records
+            || self.waiting_bytes > max.bytes
+            || self.waiting.front().is_some_and(|found| !found.open)
+        {
             let Some(found) = self.waiting.pop_front() else { break };
             self.passed += 1;
+            self.waiting_bytes -= found.bytes();
             if found.open {
-                self.unresolved.remove(&found.record.field("/id"));
+                self.unresolved.remove(&Record::from(found.record.clone()).field("/id"));
+                self.unjoined += 1;
             }
             self.keep(found)?;
         }
@@ -157,15 +206,16 @@ impl Search<'_> {
 
     /// Takes a match if the words are in it.
     fn keep(&mut self, found: Match) -> Result<(), Stop> {
-        let mentions = |record: &Record, word: &str| record.mentions(self.dir, word);
-        let all = self.words.iter().all(|word| {
-            mentions(&found.record, word) || found.outcome.as_ref().is_some_and(|outcome| mentions(outcome, word))
-        });
-        if !all {
-            return Ok(());
+        if !self.words.is_empty() {
+            let records: Vec<Record> =
+                std::iter::once(&found.record).chain(&found.outcome).cloned().map(Record::from).collect();
+            let is_in = |word: &String| records.iter().any(|record| record.mentions(self.dir, word));
+            if !self.words.iter().all(is_in) {
+                return Ok(());
+            }
         }
         if self.limit == 0 {
-            return self.show(&found);
+            return self.show(found);
         }
         self.newest.push_back(found);
         if self.newest.len() > self.limit {
@@ -187,32 +237,44 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn show(&mut self, found: &Match) -> Result<(), Stop> {
-        let outcome = found.outcome.as_ref();
+    fn show(&mut self, found: Match) -> Result<(), Stop> {
+        let (record, outcome) = (Record::from(found.record), found.outcome.map(Record::from));
         if self.args.json {
-            write!(self.out, "{{\"index\":{},\"record\":", found.record.index)?;
-            self.out.write_all(found.record.json())?;
+            write!(self.out, "{{\"index\":{},\"record\":", record.index)?;
+            self.out.write_all(record.json())?;
             self.out.write_all(b",\"outcome\":")?;
-            self.out.write_all(outcome.map_or(b"null", Record::json))?;
-            self.out.write_all(b"}\n")?;
+            self.out.write_all(outcome.as_ref().map_or(b"null", Record::json))?;
+            self.out.write_all(if found.open { b",\"joined\":false}\n" } else { b"}\n" })?;
             return Ok(());
         }
-        let ended = outcome.map(Record::outcome).unwrap_or_default();
+        let mut ended = outcome.as_ref().map(Record::outcome).unwrap_or_default();
+        if found.open {
+            ended.push_str(NOT_JOINED);
+        }
         if self.args.csv {
             let duration = outcome.map(|outcome| outcome.field("/duration_us")).unwrap_or_default();
-            return csv_row(self.out, &found.record, &[&ended, &duration]);
+            return csv_row(self.out, &record, &[&ended, &duration]);
         }
         let chars_max = (!self.args.wide).then_some(TEXT_CHARS);
-        writeln!(self.out, "{}", line(&found.record, &ended, chars_max))?;
+        writeln!(self.out, "{}", line(&record, &ended, chars_max))?;
         Ok(())
     }
 
     fn conclude(mut self) -> Result<Exit, Stop> {
         for found in std::mem::take(&mut self.newest) {
-            self.show(&found)?;
+            self.show(found)?;
         }
-        if self.left_out > 0 && !self.args.json && !self.args.csv {
+        let is_table = !self.args.json && !self.args.csv;
+        if self.left_out > 0 && is_table {
             writeln!(self.out, "({} earlier records match too; --limit 0 shows all)", self.left_out)?;
+        }
+        if self.unjoined > 0 {
+            let what = "statements waited too long for their outcomes, which were not looked at; see --kind outcome";
+            if is_table {
+                writeln!(self.out, "({} {what})", self.unjoined)?;
+            } else {
+                tracing::warn!("{} {what}", self.unjoined);
+            }
         }
         self.out.flush()?;
         Ok(Exit::Fine)

@@ -160,6 +160,41 @@ fn a_statement_comes_with_its_outcome() {
     assert!(out.contains("alice@example.com?"), "a login that is only named has a question mark: {out}");
 }
 
+/// A statement whose outcome never comes must not make the search keep all that comes behind it.
+#[test]
+fn what_waits_behind_a_statement_is_bounded_and_said_so() {
+    let mut trail = Trail::new();
+    let first = trail.statement("alice@example.com", "payments", "select 'slow'");
+    let second = trail.statement("alice@example.com", "payments", &"long ".repeat(2000));
+    trail.outcome(second, "alice@example.com", "ok", "SELECT 2", None);
+    let third = trail.statement("alice@example.com", "payments", "select 'quick'");
+    trail.outcome(third, "alice@example.com", "ok", "SELECT 3", None);
+    trail.outcome(first, "alice@example.com", "ok", "SELECT 1", None);
+    let check = |line: &str, records: usize, bytes: usize| {
+        let words = ["audit", "search", "--kind", "statement"].into_iter().chain(line.split_whitespace());
+        let AuditCommand::Search(args) = Line::try_parse_from(words).unwrap().audit.command else { panic!("a search") };
+        let mut out = Vec::new();
+        search::search(trail.dir.path(), &args, search::Waiting { records, bytes }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let out = check("", 3, 1 << 20);
+    assert!(out.contains("SELECT 1") && !out.contains("joined") && !out.contains("waited"), "{out}");
+    let longest = trail.run("export").1.lines().map(str::len).max().unwrap();
+    for (records, bytes) in [(1, 1 << 20), (3, longest + 100)] {
+        let out = check("", records, bytes);
+        let rows: Vec<&str> = out.lines().collect();
+        assert!(rows[1].contains("(not joined)") && rows[1].contains("slow"), "{out}");
+        assert!(rows[2].contains("SELECT 2") && rows[3].contains("SELECT 3"), "{out}");
+        assert!(rows[4].starts_with("(1 statements waited too long") && rows.len() == 5, "{out}");
+        let out = check("--json", records, bytes);
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["outcome"], &lines[0]["joined"]), (&Value::Null, &Value::Bool(false)));
+        assert!(lines[1].get("joined").is_none() && lines[2]["outcome"]["outcome"]["tag"] == "SELECT 3", "{out}");
+        assert!(check("--csv", records, bytes).lines().nth(1).unwrap().contains("(not joined)"));
+    }
+    assert!(check("--limit 1", 1, 1 << 20).contains("waited too long"));
+}
+
 #[test]
 fn one_record_stays_one_record_in_every_format() {
     let mut trail = Trail::new();

@@ -193,7 +193,8 @@ fn damage_of_what_is_at_rest_is_not_waited_for() {
         (exit, out.matches("are not those that the chain was made of").count()),
         (Exit::Findings, damaged.len())
     );
-    assert!(damaged.len() >= 3 && begun.elapsed().as_millis() < 500, "{:?} for {damaged:?}", begun.elapsed());
+    // Half a second for each was what waiting took.
+    assert!(begun.elapsed().as_millis() < 250 * damaged.len() as u128, "{:?} for {damaged:?}", begun.elapsed());
 }
 
 #[test]
