@@ -55,6 +55,15 @@ pub trait DurableFile: Send + fmt::Debug {
     fn write_durably(&mut self, blocks: &[u8], offset: u64) -> io::Result<()>;
 }
 
+/// A folder that is open, so that making its names durable takes no descriptor.
+pub trait DiskFolder: Send + fmt::Debug {
+    /// Makes the names in it durable.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
 /// A file system.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Makes a file that does not exist yet.
@@ -90,11 +99,19 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// As the file system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes the names in a folder durable.
+    /// Opens a folder, to make the names in it durable later.
     ///
     /// # Errors
     /// As the file system says.
-    fn sync_folder(&self, path: &Path) -> io::Result<()>;
+    fn open_folder(&self, path: &Path) -> io::Result<Box<dyn DiskFolder>>;
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// As the file system says; when [`lacks_descriptors`], it was not even opened.
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.open_folder(path)?.sync()
+    }
 
     /// How much of the file system is used, in percent; nothing where that cannot be told.
     fn used_percent(&self, path: &Path) -> Option<u64>;
@@ -103,6 +120,15 @@ pub trait Disk: Send + Sync + fmt::Debug {
 /// The file system of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
+
+#[derive(Debug)]
+struct Folder(File);
+
+impl DiskFolder for Folder {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
 
 impl DiskFile for File {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -163,8 +189,8 @@ impl Disk for RealDisk {
         std::fs::remove_file(path)
     }
 
-    fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+    fn open_folder(&self, path: &Path) -> io::Result<Box<dyn DiskFolder>> {
+        Ok(Box::new(Folder(File::open(path)?)))
     }
 
     fn used_percent(&self, path: &Path) -> Option<u64> {

@@ -180,7 +180,7 @@ impl Journal {
         let tail = recover::recover(dir, &options)?;
         let recovery = Recovery { epoch: tail.epoch + 1, records: tail.index, torn: tail.torn.clone() };
         let retry = options.retry;
-        let mut writer = Writer::new(dir, options, ids, blobs.clone(), tail);
+        let mut writer = Writer::new(dir, options, ids, blobs.clone(), tail).map_err(io)?;
         let mut events = vec![JournalEvent::Started { epoch: recovery.epoch, version: env!("CARGO_PKG_VERSION") }];
         if let Some(torn) = &recovery.torn {
             let file = torn.file.file_name().unwrap_or_default().to_string_lossy().into_owned();

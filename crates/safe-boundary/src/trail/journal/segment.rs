@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::direct::Direct;
-use crate::trail::disk::{BLOCK_BYTES, Disk, DiskFile};
+use crate::trail::disk::{BLOCK_BYTES, Disk, DiskFile, DiskFolder};
 use crate::trail::layout::{self, SegmentHeader};
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -109,6 +109,9 @@ pub(super) fn spare_path(dir: &Path) -> PathBuf {
 pub(super) struct Spare {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Where segments get their names. Open all the time: when a name has been given it is too late to find that no file can
+    /// be opened.
+    folder: Box<dyn DiskFolder>,
     bytes: u64,
     thread: Option<JoinHandle<io::Result<Prepared>>>,
 }
@@ -117,8 +120,9 @@ pub(super) struct Spare {
 type Prepared = (Box<dyn DiskFile>, Option<Direct>);
 
 impl Spare {
-    pub(super) fn new(dir: &Path, disk: Arc<dyn Disk>, bytes: u64) -> Self {
-        Self { dir: dir.to_owned(), disk, bytes, thread: None }
+    pub(super) fn new(dir: &Path, disk: Arc<dyn Disk>, bytes: u64) -> io::Result<Self> {
+        let folder = disk.open_folder(&layout::journal_dir(dir))?;
+        Ok(Self { dir: dir.to_owned(), disk, folder, bytes, thread: None })
     }
 
     /// Begins to prepare it, unless that has begun.
@@ -145,7 +149,7 @@ impl Spare {
         let mut before = header.encode().to_vec();
         before.resize(usize::try_from(offset).unwrap_or(before.len()), 0);
         let segment = Segment { file, direct, before, first: header.first, offset, bytes: self.bytes, dirty: 0 };
-        Ok(self.disk.sync_folder(&layout::journal_dir(&self.dir)).map(|()| segment))
+        Ok(self.folder.sync().map(|()| segment))
     }
 
     fn named(&mut self, header: &SegmentHeader, path: &Path) -> io::Result<Prepared> {

@@ -69,10 +69,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(dir: &Path, options: Options, ids: IdSource, blobs: BlobStore, tail: Tail) -> Self {
-        Self {
+    pub(super) fn new(dir: &Path, options: Options, ids: IdSource, blobs: BlobStore, tail: Tail) -> io::Result<Self> {
+        Ok(Self {
             dir: dir.to_owned(),
-            spare: Spare::new(dir, Arc::clone(&options.disk), options.segment_bytes),
+            spare: Spare::new(dir, Arc::clone(&options.disk), options.segment_bytes)?,
             options,
             ids,
             blobs,
@@ -86,7 +86,7 @@ impl Writer {
             missing: Missing::default(),
             looked: None,
             alarmed: false,
-        }
+        })
     }
 
     /// How many bytes of records to write at once.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::*;
-use crate::trail::disk::{BLOCK_BYTES, DiskFile, DurableFile};
+use crate::trail::disk::{BLOCK_BYTES, DiskFile, DiskFolder, DurableFile};
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,15 @@ impl DiskFile for FaultyFile {
     }
 }
 
+#[derive(Debug)]
+struct FaultyFolder(Arc<FaultyDisk>);
+
+impl DiskFolder for FaultyFolder {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.next_sync()
+    }
+}
+
 impl DurableFile for FaultyFile {
     fn write_durably(&mut self, blocks: &[u8], offset: u64) -> io::Result<()> {
         assert_eq!((blocks.len() % BLOCK_BYTES, offset % BLOCK_BYTES as u64), (0, 0));
@@ -129,13 +138,13 @@ impl Disk for Shared {
         RealDisk.remove(path)
     }
 
-    fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        let is_of_blobs = path.components().any(|part| part.as_os_str() == "blobs");
-        match self.0.fault {
-            // A new segment has its name by now: whether that name stays is not known then, and the journal stops.
-            Fault::NoDescriptors if is_of_blobs => self.0.next(),
-            _ => self.0.next_sync(),
+    fn open_folder(&self, _: &Path) -> io::Result<Box<dyn DiskFolder>> {
+        match (self.0.next(), self.0.fault) {
+            // That takes no room.
+            (Err(_), Fault::Full | Fault::HalfThenFull) | (Ok(()), _) => {}
+            (Err(error), Fault::Io | Fault::HalfThenIo | Fault::NoDescriptors) => return Err(error),
         }
+        Ok(Box::new(FaultyFolder(Arc::clone(&self.0))))
     }
 
     fn used_percent(&self, _: &Path) -> Option<u64> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::trail::disk::{DiskFile, DurableFile};
+use crate::trail::disk::{DiskFile, DiskFolder, DurableFile};
 
 /// What a disk writes or does not write as a whole.
 const SECTOR: usize = 512;
@@ -125,6 +125,22 @@ impl DiskFile for PowerFile {
     }
 }
 
+#[derive(Debug)]
+struct PowerFolder {
+    disk: PowerDisk,
+    path: PathBuf,
+}
+
+impl DiskFolder for PowerFolder {
+    fn sync(&mut self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.next()?;
+        state.renames.retain(|(new, _)| new.parent() != Some(&self.path));
+        state.created.retain(|path| path.parent() != Some(&self.path));
+        Ok(())
+    }
+}
+
 impl DurableFile for PowerFile {
     fn write_durably(&mut self, blocks: &[u8], offset: u64) -> io::Result<()> {
         self.write_at(blocks, offset)?;
@@ -185,12 +201,8 @@ impl Disk for PowerDisk {
         RealDisk.remove(path)
     }
 
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.next()?;
-        state.renames.retain(|(new, _)| new.parent() != Some(folder));
-        state.created.retain(|path| path.parent() != Some(folder));
-        Ok(())
+    fn open_folder(&self, path: &Path) -> io::Result<Box<dyn DiskFolder>> {
+        Ok(Box::new(PowerFolder { disk: self.clone(), path: path.to_owned() }))
     }
 
     fn used_percent(&self, _: &Path) -> Option<u64> {
