@@ -9,3 +9,4 @@ pub mod policy;
 pub mod secret;
 pub mod session;
 pub mod statement;
+pub mod text;

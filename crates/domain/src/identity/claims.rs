@@ -210,18 +210,6 @@ fn whole_seconds(seconds: f64) -> Option<i64> {
     format!("{:.0}", seconds.floor()).parse().ok()
 }
 
-/// Whether a character is invisible or reorders text: never part of a name that people compare by eye.
-#[must_use]
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{feff}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{fff9}'..='\u{fffb}')
-        // Letters, by their class, that fonts show as nothing: the fillers of Hangul, and the blank of Braille.
-        || matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}')
-        || matches!(c, '\u{e0000}'..='\u{e0fff}')
-}
-
 /// Builds a [`Value`] and refuses duplicate keys and deep nesting on the way.
 #[derive(Clone, Copy)]
 struct Strict {
@@ -413,15 +401,5 @@ mod tests {
         let many: Vec<_> = (0..10_000).map(|n| format!("{n:036}")).collect();
         let json = serde_json::json!({ "groups": many }).to_string();
         assert_eq!(claims(&json).groups("groups").unwrap().unwrap().len(), 10_000);
-    }
-
-    #[test]
-    fn hidden_characters_are_known() {
-        for c in ['\0', '\n', '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{7f}'] {
-            assert!(is_hidden(c), "{c:?}");
-        }
-        for c in ['a', '@', 'é', '日', ' '] {
-            assert!(!is_hidden(c), "{c:?}");
-        }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::claims::is_hidden;
+use crate::text::is_hidden;
 
 /// The longest login, in bytes: the longest e-mail address (RFC 5321 §4.5.3.1 and its erratum 1690).
 const LOGIN_BYTES_MAX: usize = 254;

@@ -7,8 +7,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::claims::{Claims, is_hidden};
+use super::claims::Claims;
 use super::verify::{Rules, TokenError};
+use crate::text::is_hidden;
 
 /// The longest stable id of a person (OIDC Core §2, `sub`).
 const SUBJECT_CHARS_MAX: usize = 255;

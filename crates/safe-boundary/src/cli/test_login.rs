@@ -7,9 +7,9 @@
 use std::error::Error as StdError;
 use std::io::{self, Write};
 
-use domain::identity::claims::is_hidden;
 use domain::identity::login::Login;
 use domain::identity::verify::Identity;
+use domain::text::is_hidden;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};

@@ -191,7 +191,7 @@ impl Stage {
             assert_eq!((code.as_str(), tags.as_str()), ("28000", "NE"), "{}: {refusal:?}", lie.what);
             assert_eq!(message, "the sign-in could not be verified", "{}", lie.what);
             // What the token says may be quoted, and must not do anything to a terminal.
-            let is_plain = detail.len() < 1000 && !detail.chars().any(domain::identity::claims::is_hidden);
+            let is_plain = detail.len() < 1000 && !detail.chars().any(domain::text::is_hidden);
             assert!(is_plain && !detail.is_empty(), "{}: {detail:?}", lie.what);
             let (effect, reason) = Self::ended(&trail, client);
             assert_eq!(effect, "failed", "{}: {reason}", lie.what);

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use domain::text::is_hidden;
+
 /// How many characters a name has in a column.
 const NAME_CHARS: usize = 64;
 
@@ -18,21 +20,13 @@ pub(super) fn terminal(text: &str) -> String {
             '\n' => shown.push_str("\\n"),
             '\r' => shown.push_str("\\r"),
             '\t' => shown.push_str("\\t"),
-            _ if is_odd(c) => {
+            _ if is_hidden(c) => {
                 let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
             }
             _ => shown.push(c),
         }
     }
     shown
-}
-
-/// Whether a character does something else than stand there.
-fn is_odd(c: char) -> bool {
-    c.is_control()
-        || matches!(u32::from(c),
-            0xad | 0x61c | 0x115f | 0x1160 | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164
-            | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0xe0000..=0xe0fff)
 }
 
 /// A name for a column of a terminal: one word, and no longer than names are. What a stranger calls itself must not look
@@ -84,6 +78,12 @@ mod tests {
         check("payments", "payments");
         check("my db\u{3000}x\n", r"my\u{20}db\u{3000}x\n");
         check(&"x".repeat(64), &"x".repeat(64));
+        // Whatever is seen as nothing would be room between columns.
+        for c in
+            ['\u{2800}', '\u{34f}', '\u{180b}', '\u{180f}', '\u{2003}', '\u{a0}', '\u{17b4}', '\u{fff0}', '\u{e0020}']
+        {
+            check(&format!("a{c}b"), &format!(r"a\u{{{:x}}}b", u32::from(c)));
+        }
         let forged = name(&format!("alice payments{}DELETE 9", " ".repeat(200)));
         assert!(forged.starts_with(r"alice\u{20}payments\u{20}") && forged.ends_with('…'), "{forged}");
         assert_eq!(forged.chars().count(), NAME_CHARS);

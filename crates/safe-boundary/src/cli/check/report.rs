@@ -114,7 +114,7 @@ impl Line {
 
 /// Text without characters that mean something to a terminal.
 fn tame(text: &str) -> String {
-    text.chars().map(|c| if domain::identity::claims::is_hidden(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if domain::text::is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
