@@ -13,6 +13,7 @@ use domain::text::is_hidden;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
+use crate::causes;
 use crate::config::{Config, Database};
 use crate::idp::{IdpClient, SignedIn};
 
@@ -160,7 +161,7 @@ impl<W: Write> Report<W> {
     }
 
     fn failed(&mut self, step: &str, error: &(dyn StdError + 'static)) -> io::Result<()> {
-        let text = chain(error);
+        let text = causes::line(error);
         self.outcome(false, step, &text, &json!({ "error": text }))
     }
 
@@ -183,19 +184,4 @@ impl<W: Write> Report<W> {
 /// The name of a group in `[groups]`, or what the provider calls it.
 fn readable<'a>(config: &'a Config, group: &'a str) -> &'a str {
     config.groups.iter().find(|(_, called)| called == group).map_or(group, |(name, _)| name)
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
