@@ -261,6 +261,11 @@ impl Reader {
         self.segment.header_after(from)
     }
 
+    /// Where all that stands behind the last frame ends.
+    pub(super) fn rest_end(&self) -> Result<u64, Error> {
+        self.segment.nonzero_end(self.offset)
+    }
+
     fn frame(&mut self, header: &FrameHeader) -> Result<(), Error> {
         if header.first != self.index {
             return Err(self.damaged("the frame does not begin with the next record"));

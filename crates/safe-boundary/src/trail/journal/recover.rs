@@ -58,7 +58,7 @@ pub(super) fn recover(dir: &Path, options: &Options) -> Result<Tail, Error> {
     }
     let mut bytes = length.max(options.segment_bytes);
     let torn = if torn {
-        let end = last_nonzero(&file, offset, length).map_err(io)?;
+        let end = reader.rest_end()?;
         bytes = bytes.max(end);
         // A crash here, or anywhere before the last sync below, leaves the tail torn, and it is put aside once more.
         let kept = put_aside(dir, &*options.disk, &file, index, offset..end).map_err(io)?;
@@ -131,20 +131,4 @@ fn copy(from: &File, range: std::ops::Range<u64>, to: &mut dyn DiskFile, at: u64
         offset += part.len() as u64;
     }
     Ok(())
-}
-
-/// The offset behind the last byte at or after `from` that is not zero; `from` when all are.
-fn last_nonzero(file: &File, from: u64, length: u64) -> io::Result<u64> {
-    let mut block = vec![0; 256 << 10];
-    let (mut offset, mut end) = (from, from);
-    while offset < length {
-        let left = usize::try_from(length - offset).unwrap_or(usize::MAX).min(block.len());
-        let part = block.get_mut(..left).unwrap_or_default();
-        file.read_exact_at(part, offset)?;
-        if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
-            end = offset + last as u64 + 1;
-        }
-        offset += part.len() as u64;
-    }
-    Ok(end)
 }

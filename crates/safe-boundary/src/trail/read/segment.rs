@@ -107,6 +107,18 @@ impl Segment {
         Ok(None)
     }
 
+    /// The offset behind the last byte at or after `from` that is not zero; `from` when all are.
+    pub(super) fn nonzero_end(&self, from: u64) -> Result<u64, Error> {
+        let (mut block, mut offset, mut end) = (Vec::new(), from, from);
+        while let Some(start) = self.block(&mut block, offset)? {
+            if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+                end = start + last as u64 + 1;
+            }
+            offset = start + block.len() as u64;
+        }
+        Ok(end)
+    }
+
     /// A frame header at or after `from`, whose frame need not be whole.
     pub(super) fn header_after(&self, from: u64) -> Result<Option<(u64, FrameHeader)>, Error> {
         let (mut block, mut offset) = (Vec::new(), layout::aligned(from));

@@ -43,8 +43,9 @@ fn long() -> (Trail, Vec<u64>) {
     (trail, firsts)
 }
 
+/// docs/threats.md c10.
 #[test]
-fn a_segment_planted_among_the_others_is_found_by_every_reader() {
+fn c10_a_segment_planted_among_the_others_is_found_by_every_reader() {
     let (trail, firsts) = long();
     assert_eq!(trail.run("export --from 1970-01-03").0, Exit::Fine);
     let last = *firsts.last().unwrap();
@@ -71,8 +72,9 @@ fn a_segment_planted_among_the_others_is_found_by_every_reader() {
     assert_eq!(trail.run("verify").0, Exit::Fine);
 }
 
+/// docs/threats.md c10.
 #[test]
-fn every_file_that_may_be_taken_for_a_segment_is_accounted_for() {
+fn c10_every_file_that_may_be_taken_for_a_segment_is_accounted_for() {
     let trail = Trail::story();
     for name in ["7.sbj", "99999999999999999999.sbj", "copy.sbj"] {
         let path = layout::journal_dir(trail.dir.path()).join(name);
@@ -102,8 +104,9 @@ fn memory_max() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
+/// docs/threats.md c10.
 #[test]
-fn a_frame_that_only_claims_to_be_large_costs_no_memory() {
+fn c10_a_frame_that_only_claims_to_be_large_costs_no_memory() {
     let large = FrameHeader { payload: 0, count: 1, epoch: 1, first: 0, durable: 0, chain: Hash::default() };
     let gigabytes: u32 = 4 * ((1 << 30) - 1);
     let begin = [(gigabytes - 4).to_be_bytes().as_slice(), b"{}"].concat();
@@ -121,12 +124,18 @@ fn a_frame_that_only_claims_to_be_large_costs_no_memory() {
         let out = String::from_utf8(out).unwrap();
         assert!(exit == Exit::Findings && out.contains("damaged at byte 72"), "{what}: {out}");
         assert!(read::Reader::open(dir.path()).unwrap().next_entry().is_err(), "{what}");
+        // To the start it is a torn tail.
+        let (journal, recovery) =
+            Journal::open(dir.path(), Options::new("n".to_owned()), IdSource::new([1; 6])).unwrap();
+        journal.close();
+        assert!(recovery.torn.is_some_and(|torn| torn.bytes < 4096), "{what}");
         assert!(memory_max() - before < 256 << 20, "{what}: {} bytes", memory_max() - before);
     }
 }
 
+/// docs/threats.md c10.
 #[test]
-fn a_segment_lengthened_by_a_hole_is_read_no_longer() {
+fn c10_a_segment_lengthened_by_a_hole_is_read_no_longer() {
     let trail = Trail::story();
     trail.journal.close();
     let last = *segments(trail.dir.path()).unwrap().last().unwrap();
@@ -146,8 +155,9 @@ fn a_segment_lengthened_by_a_hole_is_read_no_longer() {
     Journal::open(trail.dir.path(), options, IdSource::new([1; 6])).unwrap().0.close();
 }
 
+/// docs/threats.md c10.
 #[test]
-fn what_is_no_file_is_not_opened_for_a_segment() {
+fn c10_what_is_no_file_is_not_opened_for_a_segment() {
     for place in [0, 1] {
         let (trail, firsts) = long();
         trail.journal.close();
