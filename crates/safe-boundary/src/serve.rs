@@ -45,7 +45,7 @@ use crate::proxy::refusal::Refusal;
 use crate::proxy::refused::Refused;
 use crate::proxy::relay::{Bounds, Drain, Relay};
 use crate::proxy::request::{NEWEST_MINOR, Request};
-use crate::proxy::route::{self, Route};
+use crate::proxy::route::{self, NoRoute, Route};
 use crate::proxy::sign_ins::SignIns;
 use crate::proxy::startup::{self, Opening, Packet};
 use crate::proxy::tally::{Place, Tallies};
@@ -166,8 +166,10 @@ async fn admit<'a>(
     counted.end((&signed_in).into());
     let session = signed_in?;
 
-    let route = proxy.route(port, packet.server_name.as_deref(), &request.database);
-    let Some(route) = route else { return Err(proxy.unknown_database(session, port, &request).await) };
+    let route = match proxy.route(port, packet.server_name.as_deref(), &request.database) {
+        Ok(route) => route,
+        Err(why) => return Err(proxy.unknown_database(session, port, &request, why).await),
+    };
     let session = proxy.authorize(session, &route, &request).await?;
     proxy.connect(session, front, &route, request).await.map(Box::new)
 }
@@ -235,19 +237,29 @@ impl Proxy {
         port.databases.iter().filter_map(|index| Some((*index, self.config.databases.get(*index)?)))
     }
 
-    fn route(&self, port: &Port, server_name: Option<&str>, asked: &str) -> Option<Route<'_>> {
+    fn route(&self, port: &Port, server_name: Option<&str>, asked: &str) -> Result<Route<'_>, NoRoute> {
         route::find(self.databases(port), server_name, asked)
     }
 
     /// Tells a person, now that she is known, what she may reach instead.
-    async fn unknown_database(&self, mut session: Session<Identified>, port: &Port, request: &Request) -> Stop {
+    async fn unknown_database(
+        &self,
+        mut session: Session<Identified>,
+        port: &Port,
+        request: &Request,
+        why: NoRoute,
+    ) -> Stop {
         let groups = session.identity().groups();
         let reachable = |(index, _): &(usize, &Database)| {
             self.mappings.get(*index).is_some_and(|mappings| mappings.iter().any(|m| m.matching(groups).is_some()))
         };
-        let names = self.databases(port).filter(reachable).map(|(_, database)| database.name.clone()).collect();
-        let refusal = Refusal::UnknownDatabase(request.database.clone(), names);
-        let recorded = session.not_offered("database is not served here", refusal, now());
+        let named = |(_, database): (usize, &Database)| match &database.hostname {
+            Some(hostname) => format!("{} at {hostname}", database.name),
+            None => database.name.clone(),
+        };
+        let names = self.databases(port).filter(reachable).map(named).collect();
+        let refusal = Refusal::UnknownDatabase(request.database.clone(), why, names);
+        let recorded = session.not_offered(why.reason(), refusal, now());
         Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal))
     }
 

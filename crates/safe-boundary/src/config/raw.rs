@@ -209,7 +209,9 @@ pub(super) struct Database {
     /// or no database name is let through by two of them.
     #[schemars(title = "address", example = &"0.0.0.0:6432")]
     pub(super) listen: String,
-    /// The TLS server name (SNI) that tells databases on one port apart.
+    /// The host name that clients connect to, sent as the TLS server name (SNI); it tells databases on one port apart. Who
+    /// connects by it reaches only databases with this `hostname`. Who does not (by an address, without TLS, `sslsni=0`)
+    /// reaches a database whose name no other on the port lets through, and is told to use the host name otherwise.
     pub(super) hostname: Option<String>,
     /// The database names let through; `"*"` for all. Default: `name` and the upstream's `dbname`.
     pub(super) databases: Option<OneOrMany>,

@@ -262,6 +262,7 @@ mod tests {
     use pgproto::startup;
 
     use super::*;
+    use crate::proxy::route::NoRoute;
     use crate::proxy::sign_ins::TooMany;
 
     #[test]
@@ -297,7 +298,7 @@ mod tests {
             Refusal::AnotherPerson { signed_in_as: text(), asked_for: text() },
             Refusal::IdpUnreachable,
             Refusal::IdpUnfit(text()),
-            Refusal::UnknownDatabase(text(), Vec::new()),
+            Refusal::UnknownDatabase(text(), NoRoute::Unknown, Vec::new()),
             Refusal::Replication(text()),
             Refusal::Upstream(text(), "x", SqlState::CONNECTION_UNESTABLISHED),
             Refusal::Upstream(text(), "x", SqlState::INVALID_CATALOG_NAME),

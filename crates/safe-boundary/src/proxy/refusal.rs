@@ -1,6 +1,6 @@
 //! What a client is told when it goes no further: the table of messages, in one place.
 //!
-//! Promises: each says what is wrong and what to do now; none carries a secret, a host name or a server's text.
+//! Promises: each says what is wrong and what to do now; none carries a secret, or a server's host name or text.
 //! Deliberately not here: deciding to refuse.
 
 use domain::identity::login::LoginError;
@@ -12,6 +12,7 @@ use pgproto::startup::StartupError;
 
 use super::announced;
 use super::request::RequestError;
+use super::route::NoRoute;
 
 /// Why a client goes no further.
 #[derive(Debug)]
@@ -52,8 +53,8 @@ pub enum Refusal {
     IdpUnreachable,
     /// The IdP's answer cannot be believed, or it refuses our client: the operator's log says which.
     IdpUnfit(String),
-    /// No such database here; what she may reach.
-    UnknownDatabase(String, Vec<String>),
+    /// No such database here, or no single one; what she may reach, with the host names that people connect to.
+    UnknownDatabase(String, NoRoute, Vec<String>),
     /// Policy says no.
     Denied {
         /// The database.
@@ -119,11 +120,21 @@ impl ToClient for Refusal {
                     "The operator of this proxy finds the cause in its log; \"safe-boundary check\" names the remedy.",
                 )
             }
-            Self::UnknownDatabase(name, reachable) => {
+            Self::UnknownDatabase(name, why, reachable) => {
                 let notice = fatal(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" is not served here"));
+                let notice = match why {
+                    NoRoute::Unknown => notice,
+                    NoRoute::Ambiguous => notice.detail(
+                        "Several databases have this name, each under a host name of its own, and this connection does not say one.",
+                    ),
+                };
+                let how = match why {
+                    NoRoute::Unknown => "",
+                    NoRoute::Ambiguous => "Connect with TLS, by the host name. ",
+                };
                 match reachable.as_slice() {
                     [] => notice,
-                    names => notice.hint(format!("You may reach: {}.", names.join(", "))),
+                    names => notice.hint(format!("{how}You may reach: {}.", names.join(", "))),
                 }
             }
             Self::Denied { database, login, denial, request } => fatal(

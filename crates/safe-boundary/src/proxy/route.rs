@@ -1,6 +1,7 @@
 //! Which `[[database]]` a client means: by where it connected, the TLS server name, and the database's name.
 //!
-//! Promises: a server name narrows, and its absence never widens beyond the port; an answer is one database or none.
+//! Promises: an answer is one database or none; a client that names a host is never led to a database of another, and one
+//! that names none is led nowhere when it could mean several.
 //! Deliberately not here: whether the person may reach it.
 
 use crate::config::Database;
@@ -16,21 +17,48 @@ pub struct Route<'a> {
     pub dbname: String,
 }
 
+/// Why no database is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// None of those that the client can mean serves this name.
+    Unknown,
+    /// Several do, and the client did not say a host name that tells them apart.
+    Ambiguous,
+}
+
+impl NoRoute {
+    /// The reason, for the record.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unknown => "database is not served here",
+            Self::Ambiguous => "several databases serve this name, and no host name was given",
+        }
+    }
+}
+
 /// The database that a client means, among those of the port it connected to, each with its place in the configuration.
-#[must_use]
+///
+/// # Errors
+/// [`NoRoute`]: it means none of them, or several.
 pub fn find<'a>(
     databases: impl Iterator<Item = (usize, &'a Database)> + Clone,
     server_name: Option<&str>,
     asked: &str,
-) -> Option<Route<'a>> {
+) -> Result<Route<'a>, NoRoute> {
     let is_named = |(_, database): &(usize, &Database)| {
         let hostname = database.hostname.as_deref();
         server_name.is_some_and(|name| hostname.is_some_and(|hostname| hostname.eq_ignore_ascii_case(name)))
     };
-    let serves = |(index, database)| serves(index, database, asked);
-    // Without a matching server name (an address, an older driver), the database's name decides.
-    let named = databases.clone().filter(is_named).find_map(serves);
-    named.or_else(|| databases.filter(|database| !is_named(database)).find_map(serves))
+    let is_host_known = databases.clone().any(|database| is_named(&database));
+    // Without a host name of ours (an address, an older driver, plaintext), the database's name must do.
+    let meant = databases.filter(|database| !is_host_known || is_named(database));
+    let mut serving = meant.filter_map(|(index, database)| serves(index, database, asked));
+    match (serving.next(), serving.next()) {
+        (Some(route), None) => Ok(route),
+        (None, _) => Err(NoRoute::Unknown),
+        (Some(_), Some(_)) => Err(NoRoute::Ambiguous),
+    }
 }
 
 fn serves<'a>(index: usize, database: &'a Database, asked: &str) -> Option<Route<'a>> {
@@ -40,4 +68,68 @@ fn serves<'a>(index: usize, database: &'a Database, asked: &str) -> Option<Route
     // The name people connect to stands for the upstream's default.
     let dbname = if asked == database.name { database.upstream.dbname().unwrap_or(asked) } else { asked };
     Some(Route { index, database, dbname: dbname.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::proxy::upstream::conninfo::Conninfo;
+
+    fn database(name: &str, hostname: Option<&str>, databases: &[&str]) -> Database {
+        Database {
+            name: name.to_owned(),
+            listen: "127.0.0.1:6432".parse().unwrap(),
+            hostname: hostname.map(str::to_owned),
+            databases: (databases != ["*"]).then(|| databases.iter().map(|name| (*name).to_owned()).collect()),
+            upstream: Conninfo::parse("host=db dbname=main", Path::new("/")).unwrap(),
+            replication: false,
+            tags: Vec::new(),
+            roles: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_client_is_never_led_to_another_host_s_database() {
+        let databases = [
+            database("payments", Some("production.x"), &["payments", "ledger"]),
+            database("staging", Some("staging.x"), &["payments", "trial"]),
+            database("reports", None, &["reports"]),
+        ];
+        let check = |server_name: Option<&str>, asked: &str, expected: Result<&str, NoRoute>| {
+            let found = find(databases.iter().enumerate(), server_name, asked);
+            let found = found.as_ref().map(|route| route.database.name.as_str()).map_err(|no| *no);
+            assert_eq!(found, expected, "{server_name:?} {asked}");
+        };
+        let (unknown, ambiguous) = (Err(NoRoute::Unknown), Err(NoRoute::Ambiguous));
+        check(Some("production.x"), "payments", Ok("payments"));
+        check(Some("STAGING.x"), "payments", Ok("staging"));
+        // The host is known, and does not serve that: no other does it in its place.
+        check(Some("staging.x"), "ledger", unknown);
+        check(Some("staging.x"), "reports", unknown);
+        check(Some("production.x"), "trial", unknown);
+        // No host, or one that nobody has: only a name that one database alone serves is clear.
+        for server_name in [None, Some("elsewhere.x")] {
+            check(server_name, "payments", ambiguous);
+            check(server_name, "ledger", Ok("payments"));
+            check(server_name, "trial", Ok("staging"));
+            check(server_name, "reports", Ok("reports"));
+            check(server_name, "nothing", unknown);
+        }
+    }
+
+    #[test]
+    fn a_host_that_serves_all_names_takes_none_from_another() {
+        let databases = [database("all", Some("all.x"), &["*"]), database("one", Some("one.x"), &["one"])];
+        let find = |server_name, asked| {
+            let route = find(databases.iter().enumerate(), server_name, asked)?;
+            Ok((route.index, route.dbname))
+        };
+        assert_eq!(find(Some("all.x"), "one"), Ok((0, "one".to_owned())));
+        assert_eq!(find(Some("one.x"), "one"), Ok((1, "main".to_owned())), "its own name stands for the upstream's");
+        assert_eq!(find(Some("one.x"), "two"), Err(NoRoute::Unknown));
+        assert_eq!(find(None, "one"), Err(NoRoute::Ambiguous));
+        assert_eq!(find(None, "two"), Ok((0, "two".to_owned())));
+    }
 }

@@ -1,7 +1,9 @@
 //! The start-up packet: versions, parameters, names.
 
+use std::net::TcpListener;
+
 use super::peer::{Peer, V3_0, V3_2, psql, startup};
-use super::support::proxy::Settings;
+use super::support::proxy::{self, Proxy, Settings};
 use super::support::wire::{fields, query, values};
 use super::support::{ALICE, BOB, Stage};
 
@@ -192,4 +194,48 @@ fn b21_a_name_that_is_no_login_makes_no_code() {
     peer.write(b"\0\0\0\x21\0\x03\0\0user\0alice\xff@example.com\0\0");
     assert_eq!(peer.refused().0, "08P01");
     assert_eq!(stage.idp.codes_made(), 0);
+}
+
+/// Two databases of one name on one port: the host name says which, and without one neither is guessed.
+#[test]
+fn a_database_that_two_hosts_serve_wants_its_host_s_name() {
+    const STAGING: &str = r#"
+[[database]]
+name = "staging"
+listen = "127.0.0.1:0"
+hostname = "staging.example.com"
+databases = ["payments", "trial"]
+upstream = "host=localhost port=1 dbname=payments"
+[[database.role]]
+role = "payments_rw"
+groups = ["on-call"]
+"#;
+    let mut stage = Stage::start();
+    let settings = Settings { database: "hostname = \"localhost\"", ..Settings::default() };
+    let config = proxy::config(&stage.postgres, &stage.idp, &settings);
+    stage.proxy.kill();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = format!("listen = \"{free}\"");
+    let config = format!("{config}{STAGING}").replace("listen = \"127.0.0.1:0\"", &listen);
+    stage.proxy =
+        Proxy::start(stage.folder(), &config.replace("[server]", "[server]\nallow_plaintext = [\"127.0.0.0/8\"]"));
+    let ask = |mut peer: Peer, database: &str| {
+        let parameters = [("user", ALICE), ("database", database), ("application_name", "psql")];
+        peer.write(&startup(V3_0, &parameters));
+        stage.idp.approve(&peer.prompted(), ALICE);
+        peer
+    };
+    ask(Peer::tls(&stage), "payments").ready();
+    for (peer, database, words) in [
+        (Peer::plain(stage.proxy.address), "payments", "Connect with TLS, by the host name. You may reach: "),
+        (Peer::tls(&stage), "trial", "You may reach: "),
+    ] {
+        let messages = ask(peer, database).last_messages();
+        let told = fields(&messages.last().unwrap().1);
+        assert_eq!(
+            (told[&'C'].as_str(), &told[&'M']),
+            ("3D000", &format!("database \"{database}\" is not served here"))
+        );
+        assert_eq!(told[&'H'], format!("{words}payments at localhost, staging at staging.example.com."));
+    }
 }
