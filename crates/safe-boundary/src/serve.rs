@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use arrival::{Arrived, arrive, contains};
-use cancelling::{CancelOnPanic, cancel};
+use cancelling::CancelOnPanic;
 pub use process::run;
 
 use crate::causes;
@@ -100,7 +100,7 @@ pub(crate) async fn connection(proxy: &Proxy, stream: TcpStream, peer: SocketAdd
     match opened {
         Ok(Opening::Cancel { stream, pid, secret }) => {
             counted.will_end(ConnectionEnd::Cancel);
-            cancel(proxy, stream, peer, pid, &secret).await;
+            cancelling::answer(proxy, stream, peer, pid, &secret).await;
         }
         Ok(Opening::Session(stream, packet)) => {
             let mut front = Front::new(stream, peer);

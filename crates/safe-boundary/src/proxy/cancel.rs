@@ -19,6 +19,12 @@ const SECRET_BYTES_V3_0: usize = 4;
 /// The length of a secret for protocol 3.2 and later, in bytes.
 const SECRET_BYTES_V3_2: usize = 32;
 
+/// Whether a secret has the length that nobody can hit by guessing.
+#[must_use]
+pub const fn is_long(secret: &[u8]) -> bool {
+    secret.len() == SECRET_BYTES_V3_2
+}
+
 /// What a cancel request must name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelKey {

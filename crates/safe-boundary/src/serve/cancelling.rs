@@ -14,12 +14,13 @@ use super::Proxy;
 use crate::causes;
 use crate::clock::now;
 use crate::metrics::{CancelOutcome, METRICS};
+use crate::proxy::cancel;
 use crate::proxy::network::Network;
 use crate::proxy::refused::What;
 use crate::proxy::stream::Stream;
 use crate::proxy::upstream::CancelTarget;
 
-/// How many wrong secrets an address may send in each [`GUESSES_WINDOW`].
+/// How many wrong secrets of four bytes an address may send in each [`GUESSES_WINDOW`].
 pub(super) const GUESSES: usize = 10;
 pub(super) const GUESSES_WINDOW: Duration = Duration::from_secs(1);
 
@@ -36,17 +37,21 @@ impl Drop for CancelOnPanic {
 }
 
 /// Carries out a cancel request, once it is recorded.
-pub(super) async fn cancel(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, secret: &[u8]) {
+pub(super) async fn answer(proxy: &Proxy, mut stream: Stream, peer: SocketAddr, pid: i32, secret: &[u8]) {
     let network = Network::of(peer.ip());
-    // Who guesses is not listened to for the rest of the second; each try is on record all the same.
-    let is_heard = proxy.guesses.allows(&network, Instant::now());
+    // Who guesses is not listened to for the rest of the second; each try is on record all the same. A long secret cannot
+    // be guessed: it is looked up always, so that nobody's guesses drown the cancel of somebody else.
+    let is_long = cancel::is_long(secret);
+    let is_heard = is_long || proxy.guesses.allows(&network, Instant::now());
     let found = if is_heard { proxy.cancels.find(pid, secret) } else { None };
     let client = Client { address: peer, program: None, tls: stream.tls_version(), login: String::new() };
     let session = found.as_ref().map(|found| found.session);
     let batch = cancel_record(&mut proxy.ink(), &client, session, pid, now());
     METRICS.cancels.one(match found {
         None => {
-            proxy.guesses.missed(network, Instant::now());
+            if !is_long {
+                proxy.guesses.missed(network, Instant::now());
+            }
             if proxy.refused.is_recorded(What::Cancel, network) {
                 proxy.journal.note(batch);
             }

@@ -91,9 +91,9 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
         tasks.spawn(async move { listen::accept(&listener, &port, &workers).await });
     }
     tasks.spawn(tell_refused(Arc::clone(&proxy)));
-    tasks.spawn(proxy.vanished.clone().run());
-    // Asked until the very end: whoever watches wants to know how the drain goes.
+    // Until the very end: whoever watches wants to know how the drain goes, and who vanishes during it is noticed as ever.
     let mut watching = JoinSet::new();
+    watching.spawn(proxy.vanished.clone().run());
     if let Some(socket) = watched {
         watching.spawn(metrics::Listener { socket, readiness }.serve());
         watching.spawn(lookout);

@@ -105,3 +105,18 @@ fn a14_guesses_are_paced_and_recorded() {
         }
     }
 }
+
+/// What cannot be guessed is looked up however much is guessed: from the same address, in the same second.
+#[test]
+fn a14_a_long_secret_is_heard_among_guesses() {
+    let stage = Stage::start();
+    let mut victim = Peer::signed_in_with(&stage, BOB, V3_2, &[]);
+    begin(&mut victim);
+    for number in 0..30_u32 {
+        send(&stage, false, &[&victim.key[..4], &number.to_be_bytes()].concat());
+    }
+    let sent = Instant::now();
+    send(&stage, false, &victim.key.clone());
+    assert_eq!(results(&victim.ready()), ["57014"]);
+    assert!(sent.elapsed() < Duration::from_secs(1), "after {:?}", sent.elapsed());
+}

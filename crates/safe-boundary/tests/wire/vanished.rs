@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::peer::{Peer, V3_0};
 use super::sessions::until_running;
 use super::support::process::PATIENCE;
+use super::support::proxy::Settings;
 use super::support::wire::{query, results, values};
 use super::support::{ALICE, Stage};
 
@@ -92,6 +93,33 @@ fn a7_a_client_without_a_network_is_cancelled() {
     let expected = ["\"the client vanished: it acknowledges nothing\"", "\"the client went away\""];
     assert_eq!(reasons, expected.map(str::to_owned).into());
     stage.verify_trail();
+}
+
+/// A drain may take hours: who vanishes during it is noticed as ever, and holds up neither its locks nor the end.
+#[test]
+fn a7_a_client_that_vanishes_during_a_drain_is_cancelled() {
+    if !is_in_namespace("vanished::a7_a_client_that_vanishes_during_a_drain_is_cancelled") {
+        return;
+    }
+    let mut stage = Stage::with(&Settings { drain: "5m", ..Settings::default() });
+    let mut idle = Peer::signed_in(&stage, ALICE);
+    let mut gone = from_there(&stage);
+    gone.write(&query("do $$ begin for i in 1 .. 60 loop raise notice '%', i; perform pg_sleep(1); end loop; end $$"));
+    assert_eq!(gone.message().0, 'N');
+    stage.proxy.begin_drain();
+    idle.until_end();
+    let begun = Instant::now();
+    cut(true);
+    assert_eq!(stage.proxy.end_of_drain(), 0);
+    assert!(begun.elapsed() < BOUND, "the drain waits for {:?}", begun.elapsed());
+    let trail = stage.trail();
+    let mut reasons: Vec<_> =
+        trail.iter().filter(|record| record.kind() == "end").map(|end| end.0["reason"].to_string()).collect();
+    reasons.sort();
+    assert_eq!(reasons, ["\"the client vanished: it acknowledges nothing\"", "\"the proxy is shutting down\""]);
+    let log = stage.postgres.stop();
+    let cancelled = "canceling statement due to user request";
+    assert!(log.iter().any(|entry| entry.text.contains(cancelled)), "it runs on: {log:?}");
 }
 
 /// A pager that waits for its reader has a closed window for as long as it likes.
