@@ -82,7 +82,8 @@ pub(super) struct Idp {
     /// The client that the IdP knows this proxy as. ID tokens must be made for it.
     #[schemars(example = &"0oa1b2c3d4")]
     pub(super) client_id: String,
-    /// Its secret, for IdPs that give one to device clients.
+    /// Its secret, for IdPs that give one to device clients. Of a `command` one runs at a time, however many people sign in,
+    /// and what it has printed serves for 10 s.
     pub(super) client_secret: Option<Secret>,
     /// The scopes to ask for. Default: by preset.
     #[schemars(length(min = 1))]

@@ -1,7 +1,7 @@
 //! Reading a secret from where the configuration says it is.
 //!
 //! Promises: read anew at each call, so rotation needs no restart; bounded in time and size; an error never holds a
-//! part of the secret, nor of what a command printed.
+//! part of the secret, nor of what a command printed; a command takes none of the last file descriptors.
 //! Deliberately not here: remembering secrets, and a shell: commands are run as a list of arguments.
 
 use std::fs::File;
@@ -17,6 +17,7 @@ use tokio::process::Command;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::SecretSource;
+use crate::descriptors;
 
 /// A longer secret is a mistake: a file or command that holds something else.
 const SECRET_BYTES_MAX: usize = 64 * 1024;
@@ -181,6 +182,7 @@ fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 async fn command(program: &str, arguments: &[String], timeout: Duration) -> Result<Zeroizing<Vec<u8>>, Error> {
     let run = async {
         let not_run = |source| Error::NotRun { program: program.to_owned(), source };
+        descriptors::some_left().map_err(not_run)?;
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())

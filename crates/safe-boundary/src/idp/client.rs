@@ -1,6 +1,6 @@
 //! Our client at the identity provider: what it asks for, and how it proves who it is.
 //!
-//! Promises: cheap to clone, nothing is fetched before it is needed; the client's secret is read at each login.
+//! Promises: cheap to clone, nothing is fetched before it is needed, and so is the client's secret read.
 //! Deliberately not here: the device flow (`device.rs`).
 
 use std::fmt;
@@ -21,8 +21,9 @@ use super::discovery::{self, Discovery, Metadata};
 use super::error::{Endpoint, Error};
 use super::http::{Http, TIMEOUT};
 use super::keys::Keys;
+use super::secret::ClientSecret;
 use crate::clock;
-use crate::config::{self, Idp, Preset};
+use crate::config::{Idp, Preset};
 
 /// The identity provider, as one of its clients.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ struct Parts {
     http: Http,
     discovery: Discovery,
     keys: Keys,
+    secret: ClientSecret,
     rules: Rules,
 }
 
@@ -83,7 +85,8 @@ impl IdpClient {
         };
         let http = Http::new(&config.issuer, config.ca.as_deref())?;
         let (discovery, keys) = (Discovery::default(), Keys::default());
-        Ok(Self(Arc::new(Parts { config: config.clone(), http, discovery, keys, rules })))
+        let secret = ClientSecret::new(config.client_secret.clone());
+        Ok(Self(Arc::new(Parts { config: config.clone(), http, discovery, keys, secret, rules })))
     }
 
     /// What the provider says of itself.
@@ -122,8 +125,7 @@ impl IdpClient {
 
     /// Reads the client's secret, and chooses how to show it.
     pub(super) async fn authentication(&self, metadata: &Metadata) -> Result<Authentication, Error> {
-        let Some(source) = &self.0.config.client_secret else { return Ok(Authentication::Public) };
-        let secret = config::secret::read(source).await?;
+        let Some(secret) = self.0.secret.read().await? else { return Ok(Authentication::Public) };
         let takes = |method: &str| metadata.client_authentication.iter().any(|known| known == method);
         // Google documents its device flow with the secret in the form only.
         let prefers_post = self.0.config.preset == Preset::Google;

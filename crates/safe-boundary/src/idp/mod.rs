@@ -11,6 +11,7 @@ pub mod error;
 pub(crate) mod http;
 mod keys;
 pub mod presets;
+mod secret;
 
 pub use client::{IdpClient, SignedIn, Tokens};
 pub use device::{DeviceLogin, LoginFailure, Prompt};
