@@ -4,6 +4,7 @@
 //! Deliberately not here: what needs the network or a secret; the verb `check` looks at that.
 
 mod database;
+mod idp;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,7 @@ use ipnet::IpNet;
 
 use super::raw::{self, Raw};
 use super::source::{At, Source};
-use super::{Audit, Config, Idp, Limits, Preset, SecretSource, Server, Session, secret, units};
-use crate::idp::presets;
+use super::{Audit, Config, Limits, SecretSource, Server, Session, secret, units};
 
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
@@ -84,46 +84,9 @@ impl Check<'_, '_> {
         }
     }
 
-    fn idp(&mut self, raw: raw::Idp, at: &At) -> Idp {
-        let raw::Flow::Device = raw.flow;
-        let preset = preset(raw.preset);
-        let defaults = presets::defaults(preset);
-        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<String>>();
-        self.issuer(&raw.issuer, preset, &at.key("issuer"));
-        let scopes = raw.scopes.unwrap_or_else(|| owned(defaults.scopes));
-        if !scopes.iter().any(|scope| scope == "openid") {
-            let message = "expected `openid` among `idp.scopes`, found none: without it the IdP gives no ID token";
-            self.source.wrong(&at.key("scopes"), message.to_owned());
-        }
-        let subject_claim = raw.subject_claim.map_or_else(|| owned(defaults.subject_claim), many);
-        for (key, values) in [("scopes", &scopes), ("subject_claim", &subject_claim)] {
-            self.words(values, &at.key(key));
-        }
-        let login_claim = raw.login_claim.unwrap_or_else(|| defaults.login_claim.to_owned());
-        let groups_claim = raw.groups_claim.unwrap_or_else(|| defaults.groups_claim.to_owned());
-        for (key, value) in
-            [("client_id", &raw.client_id), ("login_claim", &login_claim), ("groups_claim", &groups_claim)]
-        {
-            self.word(value, &at.key(key));
-        }
-        Idp {
-            preset,
-            issuer: raw.issuer,
-            client_id: raw.client_id,
-            client_secret: raw.client_secret.map(|secret| self.secret(secret, &at.key("client_secret"))),
-            scopes,
-            login_claim,
-            subject_claim,
-            groups_claim,
-            login_timeout: self.positive(&raw.login_timeout, &at.key("login_timeout")),
-            ca: raw.ca.map(|ca| self.file(&ca, &at.key("ca"))),
-            require_verified_email: raw.require_verified_email.unwrap_or(defaults.require_verified_email),
-            hosted_domain: raw.hosted_domain,
-        }
-    }
-
     fn session(&mut self, raw: raw::Session, at: &At) -> Session {
         let max_age = self.positive(&raw.max_age, &at.key("max_age"));
+        self.words(&raw.prompting_programs, &at.key("prompting_programs"));
         Session { max_age, prompting_programs: raw.prompting_programs }
     }
 
@@ -144,19 +107,6 @@ impl Check<'_, '_> {
             raw::Parameters::Omit => record::Parameters::Omit,
         };
         Audit { dir, parameters, segment_bytes: segment_bytes.unwrap_or_default() }
-    }
-
-    /// Who signs tokens is named over the network: it must be the one meant, so https, and one tenant.
-    fn issuer(&mut self, issuer: &str, preset: Preset, at: &At) {
-        let Some(url) = self.url(issuer, at) else { return };
-        let first = url.path_segments().and_then(|mut segments| segments.next().map(str::to_owned)).unwrap_or_default();
-        let shared = ["common", "organizations", "consumers", "{tenantid}"].contains(&first.as_str());
-        if preset == Preset::Entra && shared {
-            let message = format!(
-                "expected the issuer of one tenant for `idp.issuer`, found `{issuer}`: write the tenant's id in place of `{first}`"
-            );
-            self.source.wrong(at, message);
-        }
     }
 
     /// A URL that can be trusted to lead where it says: https, or http to this machine.
@@ -196,14 +146,23 @@ impl Check<'_, '_> {
         let mut networks = Vec::new();
         for (index, raw::Network(text)) in raw.iter().enumerate() {
             match text.parse::<IpNet>() {
-                Ok(network) if network == network.trunc() => networks.push(network),
-                Ok(network) => {
+                Ok(network) if network != network.trunc() => {
                     let (name, trunc) = (at.name(), network.trunc());
                     let message = format!(
                         "expected a network for `{name}`, found an address in one, `{text}`: did you mean `{trunc}`?"
                     );
                     self.source.wrong(&at.index(index), message);
                 }
+                Ok(network) => match as_ipv4(network) {
+                    None => networks.push(network),
+                    Some(plain) => {
+                        let name = at.name();
+                        let message = format!(
+                            "expected a network of IPv4 as such for `{name}`, found `{text}`: did you mean `{plain}`?"
+                        );
+                        self.source.wrong(&at.index(index), message);
+                    }
+                },
                 Err(_) => {
                     let name = at.name();
                     let message = format!("expected a network such as `10.0.0.0/8` for `{name}`, found `{text}`");
@@ -303,22 +262,20 @@ fn limits(raw: &raw::Limits) -> Limits {
     }
 }
 
-const fn preset(raw: raw::Preset) -> Preset {
-    match raw {
-        raw::Preset::Okta => Preset::Okta,
-        raw::Preset::Entra => Preset::Entra,
-        raw::Preset::Google => Preset::Google,
-        raw::Preset::Auth0 => Preset::Auth0,
-        raw::Preset::Keycloak => Preset::Keycloak,
-        raw::Preset::Generic => Preset::Generic,
-    }
-}
-
 fn many(raw: raw::OneOrMany) -> Vec<String> {
     match raw {
         raw::OneOrMany::One(one) => vec![one],
         raw::OneOrMany::Many(many) => many,
     }
+}
+
+/// The network that is meant by one of IPv6 with addresses of IPv4 in it. Addresses are compared as IPv4: nothing matches it.
+fn as_ipv4(network: IpNet) -> Option<IpNet> {
+    const PREFIX_BITS: u8 = 96;
+    let IpNet::V6(v6) = network else { return None };
+    let address = v6.addr().to_ipv4_mapped()?;
+    let length = v6.prefix_len().checked_sub(PREFIX_BITS)?;
+    IpNet::new(address.into(), length).ok()
 }
 
 fn is_loopback(url: &reqwest::Url) -> bool {

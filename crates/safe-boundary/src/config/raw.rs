@@ -91,7 +91,8 @@ pub(super) struct Idp {
     /// The claim that holds the login: a path such as `email`, `realm_access.login` or `https://acme/login`.
     /// Default: by preset.
     pub(super) login_claim: Option<String>,
-    /// The claim, or claims, that name a person for good. Default: by preset.
+    /// The claim, or claims, that name a person for good: not her login, nor another name, which may become somebody else's.
+    /// Default: by preset.
     pub(super) subject_claim: Option<OneOrMany>,
     /// The claim that holds the groups: a path. Absent in a token, it means no groups. Default: by preset.
     pub(super) groups_claim: Option<String>,
@@ -140,6 +141,7 @@ pub(super) struct Session {
     pub(super) max_age: Span,
     /// The programs, by `application_name`, that show notices while connecting and so can show the sign-in prompt.
     /// Others are told what to do instead.
+    #[schemars(length(min = 1))]
     pub(super) prompting_programs: Vec<String>,
 }
 
@@ -278,7 +280,7 @@ pub(super) struct Span(#[schemars(regex(pattern = r"^(0|[0-9]+(ms|s|m|h|d))$"))]
 #[schemars(title = "size")]
 pub(super) struct Size(#[schemars(regex(pattern = r"^[0-9]+(B|KiB|MiB|GiB)$"))] pub(super) String);
 
-/// An address with a prefix length: `10.0.0.0/8`, `::1/128`.
+/// An address with a prefix length: `10.0.0.0/8`, `::1/128`. IPv4 as such, also where clients come in by IPv6.
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(title = "network")]

@@ -11,17 +11,17 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let (number, unit) = split(text)?;
-    let seconds = match unit {
-        "ms" => return Some(Duration::from_millis(number)),
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
         _ => return None,
     };
     // More than a century is a mistake, and adding it to a time might not fit.
-    let total = number.checked_mul(seconds).filter(|&total| total <= 100 * 366 * 24 * 60 * 60)?;
-    Some(Duration::from_secs(total))
+    let total = number.checked_mul(milliseconds).filter(|&total| total <= 100 * 366 * 24 * 60 * 60 * 1000)?;
+    Some(Duration::from_millis(total))
 }
 
 /// Reads a size in bytes: a whole number and `B`, `KiB`, `MiB` or `GiB`.
@@ -65,6 +65,10 @@ mod tests {
         }
         check("18446744073709551615d", None);
         check("40000d", None);
+        check("36600d", Some(3_162_240_000_000));
+        check("3162240000000ms", Some(3_162_240_000_000));
+        check("3162240000001ms", None);
+        check("18446744073709551615ms", None);
     }
 
     #[test]

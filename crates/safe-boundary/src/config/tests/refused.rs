@@ -243,6 +243,59 @@ fn values_that_mean_nothing() {
     );
 }
 
+/// Values that read well, and with which nobody could sign in, or something would never match.
+#[test]
+fn values_that_would_fail_later() {
+    let subject = |claim: &str, found: &str| {
+        check(
+            "[idp]",
+            &format!("[idp]\nsubject_claim = {claim}"),
+            &[&format!(
+                "boundary.toml:6:17: expected claims that stay a person's own for `idp.subject_claim`, such as `sub`, found \
+                 `{found}`: a name may become somebody else's"
+            )],
+        );
+    };
+    subject("\"email\"", "email");
+    subject("[\"tid\", \"preferred_username\"]", "preferred_username");
+    subject("\"employee\"\nlogin_claim = \"employee\"", "employee");
+    check("[idp]", "[idp]\nsubject_claim = \"sub\"\nlogin_claim = \"sub\"", &[]);
+    check(
+        "[idp]",
+        "[idp]\nsubject_claim = []",
+        &["boundary.toml:6:17: expected a claim for `idp.subject_claim`, found an empty list: nobody could sign in"],
+    );
+    check(
+        "[idp]",
+        "[idp]\nhosted_domain = \"\"",
+        &["boundary.toml:6:17: expected a host or domain name for `idp.hosted_domain`, found ``"],
+    );
+    check(
+        "[[database]]",
+        "[session]\nprompting_programs = []\n[[database]]",
+        &["boundary.toml:13:22: expected at least one value for `session.prompting_programs`, found an empty list"],
+    );
+    check(
+        "[[database]]",
+        "[session]\nprompting_programs = [\"psql\", \"\"]\nmax_age = \"18446744073709551615ms\"\n[[database]]",
+        &[
+            "boundary.toml:13:31: expected a text for `session.prompting_programs`, found an empty one",
+            "boundary.toml:14:11: expected a duration such as `30s`, `5m`, `12h` or `90d` for `session.max_age`, found \
+             `18446744073709551615ms`",
+        ],
+    );
+    check(
+        "[idp]",
+        "allow_plaintext = [\"::ffff:10.0.0.0/104\", \"::/0\"]\ntrusted_proxies = [\"::ffff:192.0.2.7/128\"]\n[idp]",
+        &[
+            "boundary.toml:5:20: expected a network of IPv4 as such for `server.allow_plaintext`, found `::ffff:10.0.0.0/104`: \
+             did you mean `10.0.0.0/8`?",
+            "boundary.toml:6:20: expected a network of IPv4 as such for `server.trusted_proxies`, found \
+             `::ffff:192.0.2.7/128`: did you mean `192.0.2.7/32`?",
+        ],
+    );
+}
+
 #[test]
 fn issuers() {
     let issuer = |url: &str, expected: &[&str]| {
