@@ -1,13 +1,15 @@
 //! The client's end of a connection before its session is bound: what may be said, and how a refusal is told.
 //!
 //! Promises: on TLS a refusal is AuthenticationOk, then FATAL, so that no client tries again in plaintext; on plaintext
-//! it is FATAL alone (`docs/clients.md` tells which client needs what).
+//! it is FATAL alone (`docs/clients.md` tells which client needs what). What is told stays within its lines: characters that
+//! hide, break a line or command a terminal are spelled out, whoever wrote them.
 //! Deliberately not here: what is refused, and why.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use domain::identity::claims::is_hidden;
 use domain::session::ToClient;
 use pgproto::backend::encode;
 use pgproto::notice::{Notice, Severity};
@@ -75,7 +77,7 @@ impl Front {
     /// When the client does not take it.
     pub async fn tell(&mut self, notice: &Notice) -> io::Result<()> {
         let mut bytes = self.greeting();
-        notice.encode(&mut bytes);
+        spelled_out(notice.clone()).encode(&mut bytes);
         self.send(&bytes).await
     }
 
@@ -103,7 +105,7 @@ impl Front {
 
     /// Refuses, and closes.
     pub async fn refuse(mut self, refusal: &(dyn ToClient + Sync)) {
-        let mut notice = refusal.to_client();
+        let mut notice = spelled_out(refusal.to_client());
         notice.severity = Severity::Fatal;
         let mut bytes = if self.stream.is_tls() { self.greeting() } else { Vec::new() };
         notice.encode(&mut bytes);
@@ -136,5 +138,40 @@ impl Front {
             encode::authentication_ok(&mut bytes);
         }
         bytes
+    }
+}
+
+/// The notice with names in it that may come out of somebody else's connection string: what they hide, everybody sees.
+fn spelled_out(mut notice: Notice) -> Notice {
+    for text in [Some(&mut notice.message), notice.detail.as_mut(), notice.hint.as_mut()].into_iter().flatten() {
+        if text.contains(is_hidden) {
+            *text = text.chars().fold(String::new(), |mut plain, c| {
+                if is_hidden(c) {
+                    plain.extend(c.escape_default());
+                } else {
+                    plain.push(c);
+                }
+                plain
+            });
+        }
+    }
+    notice
+}
+
+#[cfg(test)]
+mod tests {
+    use pgproto::sqlstate::SqlState;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_told_leaves_its_line() {
+        let notice = Notice::new(Severity::Notice, SqlState::SUCCESSFUL_COMPLETION, "a\nb\r\u{1b}[2J")
+            .detail("\u{202e}x\u{200b}\0")
+            .hint("zwölf \\ \"✓\"");
+        let plain = spelled_out(notice);
+        assert_eq!(plain.message, "a\\nb\\r\\u{1b}[2J");
+        assert_eq!(plain.detail.as_deref(), Some("\\u{202e}x\\u{200b}\\u{0}"));
+        assert_eq!(plain.hint.as_deref(), Some("zwölf \\ \"✓\""));
     }
 }

@@ -2,8 +2,11 @@
 
 use std::net::TcpListener;
 
+use domain::identity::claims::is_hidden;
+
 use super::peer::{Peer, V3_0, V3_2, psql, startup};
 use super::support::proxy::{self, Proxy, Settings};
+use super::support::psql::code_in;
 use super::support::wire::{fields, query, values};
 use super::support::{ALICE, BOB, Stage};
 
@@ -237,5 +240,45 @@ groups = ["on-call"]
             ("3D000", &format!("database \"{database}\" is not served here"))
         );
         assert_eq!(told[&'H'], format!("{words}payments at localhost, staging at staging.example.com."));
+    }
+}
+
+/// A name that comes out of a link writes no line of its own, neither in the prompt nor in a refusal.
+#[test]
+fn names_write_no_lines_into_what_a_person_reads() {
+    const FORGED: &str = "payments\nNOTICE:  open https://elsewhere.example\u{1b}[2J\u{202e}";
+    const SHOWN: &str = "payments\\nNOTICE:  open https://elsewhere.example\\u{1b}[2J\\u{202e}";
+    let stage = Stage::start();
+    let told = |user: &str, more: (&str, &str)| {
+        let mut peer = Peer::tls(&stage);
+        peer.write(&psql(V3_0, user, &[more]));
+        let (mut texts, mut shown) = (Vec::new(), String::new());
+        loop {
+            let (tag, body) = peer.message();
+            if tag == 'R' {
+                continue;
+            }
+            let fields = fields(&body);
+            texts.extend("MDH".chars().filter_map(|field| fields.get(&field).cloned()));
+            shown.push(tag);
+            match (tag, code_in(&fields[&'M'])) {
+                ('N', Some(code)) => stage.idp.approve(&code, ALICE),
+                _ => return (texts, shown),
+            }
+        }
+    };
+    let key = format!("{ALICE}/{FORGED}");
+    let option = format!("-c {}", FORGED.replace(' ', "\\ "));
+    let cases = [
+        (ALICE, ("database", FORGED), "NE"),
+        (key.as_str(), ("a", "b"), "E"),
+        (ALICE, ("options", option.as_str()), "E"),
+    ];
+    for (user, more, tags) in cases {
+        let (texts, shown) = told(user, more);
+        assert_eq!(shown, tags, "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains(is_hidden)), "{texts:?}");
+        let naming = texts.iter().filter(|text| text.contains(SHOWN) || more.0 == "options").count();
+        assert!(naming >= tags.len(), "{texts:?}");
     }
 }
