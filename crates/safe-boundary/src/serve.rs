@@ -296,9 +296,13 @@ impl Proxy {
         let login = session.identity().login().to_owned();
         let role = session.permit().role().to_owned();
         let identity = session.identity();
-        let Some(place) = self.tallies.session(identity.issuer(), identity.subject()) else {
-            let recorded = session.end("too many sessions", Refusal::TooMany("sessions of one person"), now());
-            return Err(Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal)));
+        let place = match self.tallies.session(identity.issuer(), identity.subject()) {
+            Ok(place) => place,
+            Err(count) => {
+                let refusal = Refusal::TooManySessions { login, count, limit: self.config.limits.per_person };
+                let recorded = session.end("too many sessions", refusal, now());
+                return Err(Stop::Refused(self.journal.append(recorded).await.unwrap_or(Refusal::Journal)));
+            }
         };
         let password = database.roles.get(session.permit().mapping()).and_then(|role| role.password.as_ref());
         let mut parameters = request.parameters;

@@ -38,6 +38,15 @@ pub enum Refusal {
     },
     /// More than `[limits]` has room for.
     TooMany(&'static str),
+    /// More sessions than one person may have.
+    TooManySessions {
+        /// Who has them.
+        login: String,
+        /// How many she has.
+        count: usize,
+        /// How many she may have.
+        limit: usize,
+    },
     /// The code was not answered in time.
     SignInExpired,
     /// The person or the IdP said no.
@@ -104,6 +113,14 @@ impl ToClient for Refusal {
             )),
             Self::TooMany(what) => fatal(SqlState::TOO_MANY_CONNECTIONS, format!("too many {what}"))
                 .hint("Close what you no longer need, or try again in a moment."),
+            Self::TooManySessions { login, count, limit } => fatal(
+                SqlState::TOO_MANY_CONNECTIONS,
+                format!("too many sessions: \"{login}\" has {count} of the {limit} that one person may have"),
+            )
+            .hint(
+                "Close one. In a session that you have, pg_stat_activity shows those in the same database by application_name, \
+                 and pg_terminate_backend(pid) ends one of the same role.",
+            ),
             Self::SignInExpired => identity("sign-in expired".to_owned()).hint("Connect again to get a new code."),
             Self::SignInRefused => identity("sign-in was refused".to_owned())
                 .hint("It was declined at the identity provider. Connect again to get a new code."),

@@ -23,6 +23,11 @@ impl<K: Eq + Hash + Clone> Tally<K> {
         Self { counts: Mutex::default(), per_key, total }
     }
 
+    /// How many the key has.
+    fn count(&self, key: &K) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).0.get(key).copied().unwrap_or(0)
+    }
+
     fn enter(&self, key: &K) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (by_key, all) = &mut *counts;
@@ -127,9 +132,12 @@ impl Tallies {
     }
 
     /// A session of a person, by issuer and subject.
-    #[must_use]
-    pub fn session(&self, issuer: &str, subject: &str) -> Option<Place<String>> {
-        enter(&self.sessions, format!("{issuer} {subject}"))
+    ///
+    /// # Errors
+    /// How many she has, when there is no room for one more.
+    pub fn session(&self, issuer: &str, subject: &str) -> Result<Place<String>, usize> {
+        let person = format!("{issuer} {subject}");
+        enter(&self.sessions, person.clone()).ok_or_else(|| self.sessions.count(&person))
     }
 }
 

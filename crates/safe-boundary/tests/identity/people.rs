@@ -63,7 +63,9 @@ fn b14_the_same_address_from_elsewhere_is_another_person() {
     assert_eq!(stranger.refused().code, "42501");
     let mut namesake = sign_in("ours", "2", &["engineering"]);
     namesake.ready();
-    assert_eq!(sign_in("ours", "1", &["engineering"]).refused().code, "53300");
+    let full = sign_in("ours", "1", &["engineering"]).refused();
+    assert_eq!(full.code, "53300");
+    assert_eq!(full.message, "too many sessions: \"alice@example.com\" has 1 of the 1 that one person may have");
     assert_eq!(stage.upstream.connects(), 2);
     let trail = stage.trail();
     let subjects = |effect: &str| {
