@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::LocalSet;
 
 use crate::descriptors;
@@ -158,11 +158,46 @@ impl Workers {
         Ok(Self { senders, next: std::sync::atomic::AtomicUsize::new(0) })
     }
 
+    /// To the workers in turn; past those that have no room while another has.
     async fn give(&self, arrival: Arrival) {
-        let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if let Some(sender) = self.senders.get(next % self.senders.len().max(1)) {
+        let first = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % self.senders.len().max(1);
+        let mut arrival = arrival;
+        for sender in self.senders.iter().cycle().skip(first).take(self.senders.len()) {
+            arrival = match sender.try_send(arrival) {
+                Ok(()) => return,
+                Err(TrySendError::Full(arrival) | TrySendError::Closed(arrival)) => arrival,
+            };
+        }
+        // All are full; accepting waits.
+        if let Some(sender) = self.senders.get(first) {
             // A worker lives as long as the process.
             let _ = sender.send(arrival).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn arrival(listener: &TcpListener) -> Arrival {
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        Arrival { stream, peer, port: Arc::new(Port { address: peer, databases: Vec::new() }) }
+    }
+
+    #[tokio::test]
+    async fn a_full_worker_holds_up_nobody_while_another_has_room() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (full, _kept) = mpsc::channel(1);
+        let (free, mut arrivals) = mpsc::channel(2);
+        let workers = Workers { senders: vec![full, free], next: std::sync::atomic::AtomicUsize::new(0) };
+        for _ in 0..3 {
+            let given = workers.give(arrival(&listener).await);
+            tokio::time::timeout(Duration::from_secs(10), given).await.unwrap();
+        }
+        // One each in turn, and the third past the one that is full.
+        assert!(arrivals.recv().await.is_some() && arrivals.recv().await.is_some());
+        assert!(arrivals.is_empty());
     }
 }
