@@ -227,7 +227,7 @@ impl Proxy {
             Login::parse(&request.user, domain).map_err(|error| Refusal::Login(error, domain.map(str::to_owned)))?;
         let prompts = &self.config.session.prompting_programs;
         if !request.program.as_ref().is_some_and(|program| prompts.contains(program)) {
-            let public_url = self.config.server.public_url.trim_end_matches('/').to_owned();
+            let public_url = self.config.server.public_url.clone();
             return Err(Box::new(Refusal::CannotPrompt { login: login.to_string(), public_url }));
         }
         Ok(login)

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use domain::identity::login::Login;
 use domain::identity::verify::Identity;
+use domain::policy::decide::{Decision, Resource, decide};
 use domain::text::is_hidden;
 use serde_json::{Value, json};
 
@@ -132,19 +133,20 @@ impl<W: Write> Report<W> {
         self.ok("groups", &text, &json!({ "groups": identity.groups() }))
     }
 
-    /// Which role a database gives her: the first whose groups she has one of.
+    /// Which role a database gives her, as the proxy decides it.
     fn database(&mut self, config: &Config, database: &Database, identity: &Identity) -> io::Result<bool> {
-        let has = |group: &&String| identity.groups().contains(group);
-        let found = database.roles.iter().find_map(|role| role.groups.iter().find(has).map(|group| (role, group)));
+        let mappings = config.mappings(database);
         let step = format!("database {}", database.name);
-        if let Some((role, group)) = found {
-            let group = readable(config, group);
-            let details = json!({ "database": database.name, "role": role.role, "group": group });
-            self.ok(&step, &format!("role {} by group {group}", role.role), &details)?;
+        if let Decision::Permit(permit) =
+            decide(identity, &Resource { name: &database.name, mappings: &mappings }, None)
+        {
+            let matching = mappings.get(permit.mapping()).and_then(|mapping| mapping.matching(identity.groups()));
+            let (role, group) = (permit.role(), readable(config, matching.unwrap_or_default()));
+            let details = json!({ "database": database.name, "role": role, "group": group });
+            self.ok(&step, &format!("role {role} by group {group}"), &details)?;
             return Ok(true);
         }
-        let wanted: Vec<_> =
-            database.roles.iter().flat_map(|role| &role.groups).map(|name| readable(config, name)).collect();
+        let wanted: Vec<_> = mappings.iter().flat_map(|mapping| &mapping.group_names).map(String::as_str).collect();
         let text = format!("no role: she would need one of the groups {}", wanted.join(", "));
         let details = json!({ "database": database.name, "role": null, "needs": wanted });
         self.line("-", &step, &text, &details)?;

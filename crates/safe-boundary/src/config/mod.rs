@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::audit::record::Parameters;
+use domain::policy::role_mapping::RoleMapping;
 use ipnet::IpNet;
 
 pub(crate) use check::host_name;
@@ -63,6 +64,21 @@ impl Config {
             std::path::absolute(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
         let base = absolute.parent().unwrap_or(Path::new("/"));
         Self::parse(path, text, base).map_err(|problems| Error::Wrong { problems })
+    }
+
+    /// Who may be which role in a database, with the groups' readable names.
+    #[must_use]
+    pub fn mappings(&self, database: &Database) -> Vec<RoleMapping> {
+        let readable = |group: &String| {
+            let named = self.groups.iter().find(|(_, id)| id == group);
+            named.map_or_else(|| group.clone(), |(name, _)| name.clone())
+        };
+        let mapping = |role: &Role| RoleMapping {
+            role: role.role.clone(),
+            groups: role.groups.clone(),
+            group_names: role.groups.iter().map(readable).collect(),
+        };
+        database.roles.iter().map(mapping).collect()
     }
 
     /// Three sieves, each finer: the shape first, so that meaning is only sought in what has one.

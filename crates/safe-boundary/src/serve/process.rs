@@ -11,7 +11,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::audit::id::IdSource;
-use domain::policy::role_mapping::RoleMapping;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 use super::{Proxy, cancelling, connection};
 use crate::cli::exit::{Exit, Failure};
 use crate::clock::now;
-use crate::config::{Config, Database};
+use crate::config::Config;
 use crate::descriptors;
 use crate::entropy;
 use crate::idp::IdpClient;
@@ -212,7 +211,7 @@ fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Res
         .map_err(|error| Failure::Usage(Box::new(error)))?;
     METRICS.serves_certificate(&config.server.tls_cert);
     let idp = IdpClient::new(&config.idp).map_err(|error| Failure::Usage(Box::new(error)))?;
-    let mappings = config.databases.iter().map(|database| mappings(database, &config.groups)).collect();
+    let mappings = config.databases.iter().map(|database| config.mappings(database)).collect();
     Ok(Proxy {
         mappings,
         node: config.server.node.as_str().into(),
@@ -228,19 +227,6 @@ fn proxy(config: Config, journal: Journal, drain: watch::Receiver<Drain>) -> Res
         drain,
         config,
     })
-}
-
-/// Role mappings with the groups' readable names.
-fn mappings(database: &Database, names: &[(String, String)]) -> Vec<RoleMapping> {
-    let readable = |group: &String| {
-        names.iter().find(|(_, id)| id == group).map_or_else(|| group.clone(), |(name, _)| name.clone())
-    };
-    let mapping = |role: &crate::config::Role| RoleMapping {
-        role: role.role.clone(),
-        groups: role.groups.clone(),
-        group_names: role.groups.iter().map(readable).collect(),
-    };
-    database.roles.iter().map(mapping).collect()
 }
 
 /// Each minute, how many more were refused than have a record each.

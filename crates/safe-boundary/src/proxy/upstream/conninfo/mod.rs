@@ -227,11 +227,9 @@ impl Conninfo {
 
     /// The certificate and key files that each connect reads.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let roots = match &self.tls.roots {
-            Roots::File(path) => Some(path.as_path()),
-            Roots::None | Roots::System => None,
-        };
-        roots.into_iter().chain(self.tls.client.iter().flat_map(|(cert, key)| [cert.as_path(), key.as_path()]))
+        let (roots, certificate) = self.certificate_files();
+        let key = self.tls.client.as_ref().map(|(_, key)| key.as_path());
+        [roots, certificate, key].into_iter().flatten()
     }
 
     /// The hosts for people: `db1:5432, db2:5432`.
