@@ -113,14 +113,7 @@ impl ToClient for Refusal {
             )),
             Self::TooMany(what) => fatal(SqlState::TOO_MANY_CONNECTIONS, format!("too many {what}"))
                 .hint("Close what you no longer need, or try again in a moment."),
-            Self::TooManySessions { login, count, limit } => fatal(
-                SqlState::TOO_MANY_CONNECTIONS,
-                format!("too many sessions: \"{login}\" has {count} of the {limit} that one person may have"),
-            )
-            .hint(
-                "Close one. In a session that you have, pg_stat_activity shows those in the same database by application_name, \
-                 and pg_terminate_backend(pid) ends one of the same role.",
-            ),
+            Self::TooManySessions { login, count, limit } => too_many_sessions(login, *count, *limit),
             Self::SignInExpired => identity("sign-in expired".to_owned()).hint("Connect again to get a new code."),
             Self::SignInRefused => identity("sign-in was refused".to_owned())
                 .hint("It was declined at the identity provider. Connect again to get a new code."),
@@ -137,23 +130,7 @@ impl ToClient for Refusal {
                     "The operator of this proxy finds the cause in its log; \"safe-boundary check\" names the remedy.",
                 )
             }
-            Self::UnknownDatabase(name, why, reachable) => {
-                let notice = fatal(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" is not served here"));
-                let notice = match why {
-                    NoRoute::Unknown => notice,
-                    NoRoute::Ambiguous => notice.detail(
-                        "Several databases have this name, each under a host name of its own, and this connection does not say one.",
-                    ),
-                };
-                let how = match why {
-                    NoRoute::Unknown => "",
-                    NoRoute::Ambiguous => "Connect with TLS, by the host name. ",
-                };
-                match reachable.as_slice() {
-                    [] => notice,
-                    names => notice.hint(format!("{how}You may reach: {}.", names.join(", "))),
-                }
-            }
+            Self::UnknownDatabase(name, why, reachable) => unknown_database(name, *why, reachable),
             Self::Denied { database, login, denial, request } => fatal(
                 SqlState::INSUFFICIENT_PRIVILEGE,
                 format!("access to database \"{database}\" is denied for \"{login}\""),
@@ -207,4 +184,30 @@ impl Refusal {
         };
         Notice::new(Severity::Fatal, sqlstate, error.to_string())
     }
+}
+
+fn unknown_database(name: &str, why: NoRoute, reachable: &[String]) -> Notice {
+    let message = format!("database \"{name}\" is not served here");
+    let notice = Notice::new(Severity::Fatal, SqlState::INVALID_CATALOG_NAME, message);
+    let (notice, how) = match why {
+        NoRoute::Unknown => (notice, ""),
+        NoRoute::Ambiguous => (
+            notice.detail(
+                "Several databases have this name, each under a host name of its own, and this connection does not say one.",
+            ),
+            "Connect with TLS, by the host name. ",
+        ),
+    };
+    match reachable {
+        [] => notice,
+        names => notice.hint(format!("{how}You may reach: {}.", names.join(", "))),
+    }
+}
+
+fn too_many_sessions(login: &str, count: usize, limit: usize) -> Notice {
+    let message = format!("too many sessions: \"{login}\" has {count} of the {limit} that one person may have");
+    Notice::new(Severity::Fatal, SqlState::TOO_MANY_CONNECTIONS, message).hint(
+        "Close one. In a session that you have, pg_stat_activity shows those in the same server by application_name, and \
+         pg_terminate_backend(pid) ends one of the same role.",
+    )
 }
