@@ -9,8 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use domain::identity::claims::is_hidden;
 use domain::session::ToClient;
+use domain::text::is_hidden;
 use pgproto::backend::encode;
 use pgproto::notice::{Notice, Severity};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

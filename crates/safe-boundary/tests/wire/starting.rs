@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use domain::identity::claims::is_hidden;
+use domain::text::is_hidden;
 
 use super::peer::{Peer, V3_0, V3_2, psql, startup};
 use super::support::proxy::{self, Proxy, Settings};

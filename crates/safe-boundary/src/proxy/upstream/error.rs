@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use domain::text::is_hidden;
 use pgproto::backend::{BackendError, BackendTag};
 use pgproto::encode::EncodeError;
 use pgproto::frame::FrameError;
@@ -311,5 +312,5 @@ impl Error {
 
 /// A server's text as one line without control characters: it may hold terminal escapes.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MESSAGE_CHARS_MAX).map(|c| if is_hidden(c) { ' ' } else { c }).collect()
 }
