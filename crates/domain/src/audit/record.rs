@@ -98,6 +98,8 @@ pub enum Protocol {
     Simple,
     /// A Parse message.
     Parse,
+    /// A Bind message whose Execute did not come together with it.
+    Bind,
     /// An Execute message.
     Execute,
     /// A FunctionCall message.

@@ -13,7 +13,7 @@ use pgproto::budget::Budget;
 use pgproto::frontend::{FrontendError, FrontendTag};
 use pgproto::notice::{Fields, shortened};
 use pgproto::tracker::answers::{Answer, Reaction};
-use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Tracker};
+use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Portal, Tracker};
 
 use super::copy::CopyProgress;
 use super::held::{HELD_BYTES_MAX, Held, Text};
@@ -37,8 +37,8 @@ pub const NAMES_MAX: usize = 100_000;
 /// How many outcomes are told in one batch: a batch that cannot be kept is lost as a whole, and each may have a long message.
 const OUTCOMES_MAX: usize = 128;
 
-/// The longest message of what is skipped, in bytes: thousands may be skipped for it, and a Bind that fails has no other
-/// record.
+/// The longest message of what is skipped, in bytes: thousands may be skipped for it, and a Bind whose Execute came with it
+/// has no other record.
 const SKIPPED_BYTES_MAX: usize = 256;
 
 /// The state of one conversation.
@@ -52,6 +52,8 @@ pub struct Conversation {
     pub(super) budget: Budget,
     pub(super) copy: Option<CopyProgress>,
     pub(super) statements: u64,
+    /// The last Bind of an intake, until it is clear which record it has.
+    pub(super) bound: Option<Bound>,
     /// The first record of the last intake, which may not be written yet: nothing is told of it until the next intake.
     pub(super) unsettled: Option<RecordId>,
 }
@@ -61,6 +63,15 @@ pub struct Conversation {
 pub(super) struct Key {
     pub(super) id: RecordId,
     pub(super) sent: Timestamp,
+}
+
+/// A Bind that has no record yet.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) mark: Mark,
+    /// The portal's name.
+    pub(super) name: Vec<u8>,
+    pub(super) portal: Rc<Portal<Text, Option<Held>>>,
 }
 
 /// What one look at the client's bytes gave.
@@ -152,6 +163,7 @@ impl Conversation {
             budget: Budget::new(HELD_BYTES_MAX),
             copy: None,
             statements: 0,
+            bound: None,
             unsettled: None,
         }
     }
@@ -243,9 +255,10 @@ impl Conversation {
             }
             BackendTag::CopyInResponse | BackendTag::CopyBothResponse => {
                 // What a standby sends has no lines, whatever the format is said to be.
+                self.tracker.answer(Answer::CopyIn, at)?;
                 let is_binary = tag == BackendTag::CopyBothResponse || body.first() == Some(&1);
                 self.copy = Some(CopyProgress::new(is_binary));
-                Answer::CopyIn
+                return Ok(Reaction::Pass);
             }
             BackendTag::ParameterStatus => {
                 // A name and a value, each with its end; what is longer than we hold is not the setting that matters.

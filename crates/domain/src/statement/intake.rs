@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use pgproto::frame;
 use pgproto::frontend::expect_empty;
 use pgproto::frontend::{Bind, Close, CopyFail, Describe, Execute, FrontendTag, FunctionCall, Parse, Query};
-use pgproto::tracker::{Step, TextFacts};
+use pgproto::tracker::{Portal, Step, TextFacts};
 
 use super::conversation::{
-    Conversation, FRAME_BYTES_MAX, Forward, Intake, Key, NAMES_MAX, Next, Violation, write_outcome,
+    Bound, Conversation, FRAME_BYTES_MAX, Forward, Intake, Key, NAMES_MAX, Next, Violation, write_outcome,
 };
-use super::held::Held;
+use super::held::{Held, Text};
 use super::params;
 use super::refusal::{NOT_BY_NUMBER, may_be_called};
 use crate::audit::pending::Unrecorded;
@@ -75,19 +75,33 @@ impl Conversation {
                 // Answers may come while what was taken is recorded and sent: look again after that.
                 Ok(Step::Wait) if taken > 0 => break Next::Skip(0),
                 Ok(Step::Wait) => break Next::Wait,
-                Ok(Step::Drop) => break Next::Skip(bytes),
+                Ok(Step::Drop) => break Next::Skip(bytes + self.ignored(rest.get(bytes..).unwrap_or_default())),
                 Err(violation) => break Next::Violation(violation),
             }
             if self.tracker.wants_flush() {
                 flush = true;
             }
         };
+        self.record_bound(&mut batch, now);
         // While the server skips to a Sync it says nothing: what is skipped must not pile up until it does.
         for skipped in self.tracker.finished_of(|ended| ended.key.id >= first) {
             write_outcome(&mut self.ink, &mut batch, &skipped, now);
         }
         self.unsettled = (!batch.is_empty()).then_some(first);
         Intake { taken, effect: Unrecorded::new(batch, Forward { bytes: taken, flush, instead }), mark, first, next }
+    }
+
+    /// How many bytes at the front are CopyData that the server would ignore too.
+    fn ignored(&self, raw: &[u8]) -> usize {
+        let mut ignored = 0;
+        while self.copy_data() == Step::Drop
+            && let Some(rest) = raw.get(ignored..)
+            && let Ok(Some((FrontendTag::CopyData, header))) = frame::frontend_header(rest)
+            && header.frame_bytes() <= rest.len()
+        {
+            ignored += header.frame_bytes();
+        }
+        ignored
     }
 
     fn frame(&mut self, tag: FrontendTag, body: &[u8], batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
@@ -106,10 +120,13 @@ impl Conversation {
         {
             return Ok(Step::Wait);
         }
+        if !matches!(tag, FrontendTag::Bind | FrontendTag::Describe | FrontendTag::Execute) {
+            self.record_bound(batch, now);
+        }
         match tag {
             FrontendTag::Query => self.query(&Query::parse(body)?, batch, now),
             FrontendTag::Parse => self.parse(&Parse::parse(body)?, batch, now),
-            FrontendTag::Bind => self.bind(&Bind::parse(body)?, batch),
+            FrontendTag::Bind => self.bind(&Bind::parse(body)?, batch, now),
             FrontendTag::Execute => self.execute(Execute::parse(body)?, batch, now),
             FrontendTag::FunctionCall => self.function(&FunctionCall::parse(body)?, batch, now),
             FrontendTag::Describe => Ok(self.tracker.describe(Describe::parse(body)?.target)?),
@@ -192,12 +209,25 @@ impl Conversation {
         Ok(step)
     }
 
-    fn bind(&mut self, bind: &Bind<'_>, batch: &mut Batch) -> Result<Step, Violation> {
+    fn bind(&mut self, bind: &Bind<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
+        self.record_bound(batch, now);
+        let mark = self.tracker.mark();
         let (parameters, encoding, budget) = (self.parameters, self.encoding.as_deref(), &self.budget);
         let held = |types: &[u32]| {
             params::encode(bind, types, parameters, encoding).map(|json| Held::new(budget, batch, &json))
         };
-        Ok(self.tracker.bind(bind.portal, bind.statement, held)?)
+        let step = self.tracker.bind(bind.portal, bind.statement, held)?;
+        Ok(step.map(|portal| self.bound = Some(Bound { mark, name: bind.portal.into(), portal })))
+    }
+
+    /// A Bind runs code: functions while the statement is planned, checks of its parameters' types. So it has a record, that
+    /// of the Execute which came together with it, or its own.
+    pub(super) fn record_bound(&mut self, batch: &mut Batch, now: Timestamp) {
+        let Some(Bound { mark, name, portal }) = self.bound.take() else { return };
+        let key = self.key(now);
+        if self.tracker.record_bind(mark, key) {
+            self.record_portal(batch, key, Protocol::Bind, &name, Some((&portal, portal.certain)), 0);
+        }
     }
 
     fn execute(&mut self, execute: Execute<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
@@ -207,19 +237,39 @@ impl Conversation {
             Step::Wait => return Ok(Step::Wait),
             Step::Drop => return Ok(Step::Drop),
         };
-        let text = running.as_ref().and_then(|running| running.portal.statement.clone());
-        let mut statement = Statement::new(Protocol::Execute, text.as_ref().map(|one| one.text.held.content()));
-        statement.portal = named(execute.portal);
-        statement.limit = (execute.max_rows > 0).then_some(execute.max_rows);
-        if let Some(running) = &running {
-            statement.uncertain = !running.certain;
-            statement.prepared = named(&running.portal.statement_name);
-            statement.params = running.portal.params.as_ref().and_then(|params| params.as_ref()).map(Held::content);
+        let runs = running.as_ref().map(|running| (&*running.portal, running.certain));
+        if let Some(Bound { portal, .. }) = &self.bound
+            && runs.is_some_and(|(runs, _)| std::ptr::eq(runs, &**portal))
+        {
+            self.bound = None;
+        }
+        self.record_bound(batch, now);
+        self.record_portal(batch, key, Protocol::Execute, execute.portal, runs, execute.max_rows);
+        Ok(Step::Pass(()))
+    }
+
+    /// Records what a portal is bound to, and whether that is certain.
+    fn record_portal(
+        &mut self,
+        batch: &mut Batch,
+        key: Key,
+        protocol: Protocol,
+        name: &[u8],
+        bound: Option<(&Portal<Text, Option<Held>>, bool)>,
+        limit: u32,
+    ) {
+        let text = bound.and_then(|(portal, _)| portal.statement.as_ref()).map(|one| &one.text);
+        let mut statement = Statement::new(protocol, text.map(|text| text.held.content()));
+        statement.portal = named(name);
+        statement.limit = (limit > 0).then_some(limit);
+        if let Some((portal, certain)) = bound {
+            statement.uncertain = !certain;
+            statement.prepared = named(&portal.statement_name);
+            statement.params = portal.params.as_ref().and_then(|params| params.as_ref()).map(Held::content);
         }
         // What it was read as when it was parsed, whatever has been set since.
-        let encoding = text.as_ref().and_then(|one| one.text.encoding.as_deref());
-        self.record_as(batch, key, &Statement { encoding, ..statement });
-        Ok(Step::Pass(()))
+        statement.encoding = text.and_then(|text| text.encoding.as_deref());
+        self.record_as(batch, key, &statement);
     }
 
     fn function(&mut self, call: &FunctionCall<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use pgproto::tracker::{Step, TextFacts};
 
-use super::conversation::{Conversation, Violation};
+use super::conversation::{Bound, Conversation, Violation};
 use super::held::Held;
 use super::intake::{function_call, named};
 use super::refusal::{Refused, may_be_called};
@@ -81,20 +81,20 @@ impl Conversation {
         // Nobody looks through that much text for names: everything may happen.
         let facts = TextFacts::unknown();
         let (step, statement) = match frame {
+            LargeFrame::Bind { portal, statement, message } => {
+                return self.large_bind(portal, statement, *message, refused, now);
+            }
             LargeFrame::Query { text } => {
                 let statement = Statement::new(Protocol::Simple, Some(Content::Blob(*text)));
-                (self.tracker.query(self.text(Held::Blob(*text)), facts, key)?, Some(statement))
+                (self.tracker.query(self.text(Held::Blob(*text)), facts, key)?, statement)
             }
             LargeFrame::Parse { name, text, types } => {
                 let mut statement = Statement::new(Protocol::Parse, Some(Content::Blob(*text)));
                 statement.prepared = named(name);
-                (self.tracker.parse(name, self.text(Held::Blob(*text)), facts, types, key)?, Some(statement))
-            }
-            LargeFrame::Bind { portal, statement, message } => {
-                (self.tracker.bind(portal, statement, |_| message.map(Held::Message))?, None)
+                (self.tracker.parse(name, self.text(Held::Blob(*text)), facts, types, key)?, statement)
             }
             LargeFrame::Function { oid, message } => {
-                (self.tracker.function(key)?, Some(function_call(*oid, message.map(Content::Message))))
+                (self.tracker.function(key)?, function_call(*oid, message.map(Content::Message)))
             }
         };
         match step {
@@ -102,16 +102,38 @@ impl Conversation {
             Step::Drop => Ok(Step::Drop),
             Step::Pass(()) => {
                 let is_denied = matches!(frame, LargeFrame::Function { oid, .. } if !may_be_called(*oid));
-                match &statement {
-                    Some(statement) if is_denied => self.record_denied(&mut batch, key, statement),
-                    Some(statement) => self.record(&mut batch, key, statement),
-                    None => {}
+                if is_denied {
+                    self.record_denied(&mut batch, key, &statement);
+                } else {
+                    self.record(&mut batch, key, &statement);
                 }
                 let instead = is_denied.then(|| self.deny_function(refused.mark, key));
-                let flush = Flush(self.tracker.wants_flush());
-                self.unsettled = (!batch.is_empty()).then_some(refused.first);
-                Ok(Step::Pass(LargeIntake { effect: Unrecorded::new(batch, flush), refused, instead }))
+                Ok(Step::Pass(self.sealed(batch, refused, instead)))
             }
         }
+    }
+
+    /// Its Execute comes later, so it has a record of its own.
+    fn large_bind(
+        &mut self,
+        portal: &[u8],
+        statement: &[u8],
+        message: Option<Spilled>,
+        refused: Refused,
+        now: Timestamp,
+    ) -> Result<Step<LargeIntake>, Violation> {
+        let mut batch = Batch::default();
+        let step = self.tracker.bind(portal, statement, |_| message.map(Held::Message))?;
+        Ok(step.map(|bound| {
+            self.bound = Some(Bound { mark: refused.mark, name: portal.to_vec(), portal: bound });
+            self.record_bound(&mut batch, now);
+            self.sealed(batch, refused, None)
+        }))
+    }
+
+    fn sealed(&mut self, batch: Batch, refused: Refused, instead: Option<Vec<u8>>) -> LargeIntake {
+        let flush = Flush(self.tracker.wants_flush());
+        self.unsettled = (!batch.is_empty()).then_some(refused.first);
+        LargeIntake { effect: Unrecorded::new(batch, flush), refused, instead }
     }
 }

@@ -188,6 +188,7 @@ impl Server {
                     self.truth("parse", Some(&text(parse.text)), vec!["skipped"]);
                 }
             }
+            b'B' => self.truth("bind", None, vec!["skipped"]),
             b'E' => self.truth("execute", None, vec!["skipped"]),
             b'F' => self.truth("function", None, vec!["skipped"]),
             _ => {}
@@ -302,7 +303,9 @@ impl Server {
     }
 
     fn bind(&mut self, bind: &Bind<'_>, fails: bool) {
-        let Some(text) = self.statements.get(&key(bind.statement)).cloned() else { return self.error(true) };
+        let text = self.statements.get(&key(bind.statement)).cloned();
+        self.truth("bind", text.as_deref(), vec!["error"]);
+        let Some(text) = text else { return self.error(true) };
         let name = key(bind.portal);
         if self.status == TransactionStatus::Failed && !ends_transaction(&text) {
             return self.error(true);
@@ -313,6 +316,7 @@ impl Server {
         if fails || self.portals.contains_key(&name) {
             return self.error(true);
         }
+        self.truths.last_mut().unwrap().results = vec!["ok"];
         self.portals.insert(name, Portal { text, is_done: false, is_cursor: false, hold: false, is_new: true });
         self.say(b'2', b"");
     }
@@ -324,8 +328,7 @@ impl Server {
             return self.error(true);
         };
         let text = portal.text;
-        let is_cursor = portal.is_cursor;
-        let is_select = text.starts_with("select") || is_cursor;
+        let (is_cursor, is_select) = (portal.is_cursor, text.starts_with("select") || portal.is_cursor);
         let is_failed = self.status == TransactionStatus::Failed && (is_cursor || !ends_transaction(&text));
         if chance.is_multiple_of(8) || is_failed || (portal.is_done && !is_select && !text.is_empty()) {
             self.truth("execute", Some(&text), vec!["error"]);

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::by_name::NameOf;
+use super::names::Hidden;
 use super::outcome;
 use super::{CopyIn, Failure, Named, OutOfStep, Outcome, Refused, Request, Skipping, Told, Tracker};
 use crate::backend::TransactionStatus;
@@ -58,7 +59,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     pub fn answer(&mut self, answer: Answer<'_>, at: u64) -> Result<Reaction, OutOfStep> {
         match answer {
             Answer::ParseComplete => self.parse_complete(at)?,
-            Answer::BindComplete => self.bind_complete()?,
+            Answer::BindComplete => self.bind_complete(at)?,
             Answer::CloseComplete => self.close_complete()?,
             Answer::ParameterTypes(types) => self.parameter_types(&types)?,
             Answer::RowDescription | Answer::NoData => self.described()?,
@@ -88,20 +89,24 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         let (key, name, value) = (*key, Rc::clone(name), Rc::clone(statement));
         self.pop();
-        let certain = name.is_ascii();
-        self.statements.insert(NameOf::Name(&name), Named { value, certain });
+        let named = Named { value, certain: name.is_ascii(), doubts: self.statement_doubts };
+        self.statements.insert(NameOf::Name(&name), named);
         self.finish(key, vec![Outcome::Completed(Vec::new())], at);
         Ok(())
     }
 
-    fn bind_complete(&mut self) -> Result<(), OutOfStep> {
-        let Some(Request::Bind { name, portal }) = self.in_flight.front().map(|entry| &entry.request) else {
+    fn bind_complete(&mut self, at: u64) -> Result<(), OutOfStep> {
+        let Some(Request::Bind { key, name, portal }) = self.in_flight.front().map(|entry| &entry.request) else {
             return Err(OutOfStep("BindComplete"));
         };
-        let (name, value) = (Rc::clone(name), Rc::clone(portal));
+        let (key, name, value) = (*key, Rc::clone(name), Rc::clone(portal));
         self.pop();
-        let certain = name.is_ascii();
-        self.portals.insert(NameOf::Name(&name), Named { value, certain });
+        let hides = self.hides_bound(&value);
+        self.portals.insert(NameOf::Name(&name), Named { value, certain: name.is_ascii(), doubts: self.portal_doubts });
+        self.taint(hides);
+        if let Some(key) = key {
+            self.finish(key, vec![Outcome::Completed(Vec::new())], at);
+        }
         Ok(())
     }
 
@@ -154,10 +159,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 self.pop();
                 let tag = if let Outcome::Completed(tag) = &outcome { outcome::changing_tag(tag) } else { None };
                 self.finish(key, vec![outcome], at);
+                self.unsettled = Some(key);
                 let changed = tag.map(|tag| (0, tag));
                 match statement {
                     Some(statement) => self.apply(&statement.facts, &statement.text, changed.as_slice()),
-                    None => self.taint_by(changed.map(|(_, tag)| tag)),
+                    None => self.taint(Hidden::ALL),
                 }
             }
             _ => return Err(OutOfStep("CommandComplete")),
@@ -179,6 +185,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             // its answers mean then.
             Some(entry)
                 if self.in_flight.len() == 1
+                    && self.copy_in == CopyIn::No
                     && matches!(entry.request, Request::Query { .. } | Request::Execute { .. }) =>
             {
                 if self.fence == Some(entry.mark) {
@@ -210,6 +217,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             }
             _ => return Err(OutOfStep("ReadyForQuery")),
         }
+        self.unsettled = None;
         self.status = status;
         if status == TransactionStatus::Idle {
             self.portals.retain(|portal| portal.value.survives_commit);
@@ -224,7 +232,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let reaction = entry.refused.map_or(Reaction::Pass, Reaction::Refusal);
         let failed = || vec![Outcome::Failed(failure.clone())];
         match &mut entry.request {
-            Request::Query { told, .. } => told.outcomes.push(Outcome::Failed(failure.clone())),
+            Request::Query { told, .. } => told.fail(failure),
             Request::Function { key, .. } => {
                 let key = *key;
                 entry.request = Request::Ready;
@@ -232,6 +240,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             }
             Request::Sync { last } => {
                 // The commit failed: what its last Execute had done is undone.
+                self.unsettled = None;
                 if let Some(key) = last.take() {
                     self.finish(key, failed(), at);
                 }
@@ -249,11 +258,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 if matches!(&request, Request::Parse { name, .. } if name.is_empty()) {
                     self.drop_unnamed(failure);
                 }
-                if let Request::Execute { statement: Some(statement), .. } = &request {
-                    // A change by SQL is the last thing its statement does, but code may have got half way.
-                    self.taint(statement.facts.hides_statements, statement.facts.hides_portals);
+                // A change by SQL is the last thing its statement does, but code may have got half way.
+                match &request {
+                    Request::Execute { statement, .. } => self.taint(self.hides_as(statement.as_deref())),
+                    Request::Bind { portal, .. } => self.taint(self.hides_bound(portal)),
+                    _ => {}
                 }
-                if let Some(key) = request.key() {
+                let is_told_later = matches!(request, Request::Bind { .. });
+                // What has no record fails what went before it and was not committed.
+                let key = request.key().or_else(|| self.unsettled.take().filter(|_| !is_told_later));
+                if let Some(key) = key {
                     self.finish(key, failed(), at);
                 }
                 let mut skipping = Skipping::new(failure.clone());

@@ -79,11 +79,6 @@ impl<V> ByName<V> {
             self.named.retain(|_, value| is_kept(value));
         }
     }
-
-    /// All but the unnamed one.
-    pub(super) fn named_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.named.values_mut()
-    }
 }
 
 #[cfg(test)]
@@ -98,8 +93,8 @@ mod tests {
         values.insert(NameOf::Name(&name), 2);
         assert_eq!((values.find(b""), values.find(b"a"), values.len()), (Some(&1), Some(&2), 2));
         values.insert(NameOf::Unnamed, 3);
-        values.named_mut().for_each(|value| *value = 4);
         assert_eq!(values.find_mut(b""), Some(&mut 3));
+        values.insert(NameOf::Name(&name), 4);
         values.retain(|value| *value == 4);
         assert_eq!((values.find(b""), values.len()), (None, 1));
         assert_eq!(values.remove(b"a"), Some(4));

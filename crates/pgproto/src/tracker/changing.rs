@@ -25,6 +25,11 @@ impl Changing {
         }
     }
 
+    /// Whether a request changes names.
+    pub(super) fn is_by<K, T, P>(request: &Request<K, T, P>) -> bool {
+        !matches!(changed(request), (None, None))
+    }
+
     /// A request has ended.
     pub(super) fn remove<K, T, P>(&mut self, mark: Mark, request: &Request<K, T, P>) {
         let (statement, portal) = changed(request);

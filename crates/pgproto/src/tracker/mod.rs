@@ -13,6 +13,7 @@ mod by_name;
 mod changing;
 mod names;
 mod outcome;
+mod refusing;
 mod renaming;
 mod requests;
 mod skipping;
@@ -80,11 +81,13 @@ pub struct Running<T, P> {
 struct Named<V> {
     value: Rc<V>,
     certain: bool,
+    /// How often names of its kind had been in doubt when it got this one.
+    doubts: u64,
 }
 
 impl<V> Clone for Named<V> {
     fn clone(&self) -> Self {
-        Self { value: Rc::clone(&self.value), certain: self.certain }
+        Self { value: Rc::clone(&self.value), ..*self }
     }
 }
 
@@ -97,6 +100,17 @@ pub enum Step<A = ()> {
     Wait,
     /// Do not send it up: the server would ignore it.
     Drop,
+}
+
+impl<A> Step<A> {
+    /// The same step with something else to tell.
+    pub fn map<B>(self, tell: impl FnOnce(A) -> B) -> Step<B> {
+        match self {
+            Self::Pass(told) => Step::Pass(tell(told)),
+            Self::Wait => Step::Wait,
+            Self::Drop => Step::Drop,
+        }
+    }
 }
 
 /// Why something of ours fails in the place of a client's frame.
@@ -136,6 +150,8 @@ enum Request<K, T, P> {
         statement: Rc<Prepared<T>>,
     },
     Bind {
+        /// Only where it has a record of its own.
+        key: Option<K>,
         name: Rc<[u8]>,
         portal: Rc<Portal<T, P>>,
     },
@@ -206,7 +222,15 @@ pub struct Tracker<K, T, P> {
     /// Something has come of the group, and its Sync has not.
     is_within_group: bool,
     last_execute: Option<K>,
+    /// The last Execute that was answered, and whose ReadyForQuery was not: what it did may still be undone.
+    unsettled: Option<K>,
     next_mark: u64,
+    /// How often all names of statements that SQL can write have come into doubt.
+    statement_doubts: u64,
+    /// The same of portals.
+    portal_doubts: u64,
+    /// Something has been prepared, or has run, that may change names unseen: SQL's EXECUTE may run it.
+    hides: bool,
     skipping: Option<Skipping<T, P>>,
     types: Budget,
     finished: Vec<Finished<K>>,
@@ -229,7 +253,11 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             group: 0,
             is_within_group: false,
             last_execute: None,
+            unsettled: None,
             next_mark: 0,
+            statement_doubts: 0,
+            portal_doubts: 0,
+            hides: false,
             skipping: None,
             types: Budget::new(TYPES_MAX),
             finished: Vec::new(),
@@ -308,6 +336,9 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 self.finish(key, outcomes, self.attributed);
             }
         }
+        if let Some(key) = self.unsettled.take() {
+            self.finish(key, vec![Outcome::Lost], self.attributed);
+        }
         self.changing = Changing::default();
         self.fence = None;
     }
@@ -326,8 +357,8 @@ impl<K: Copy, T, P> Request<K, T, P> {
             | Self::Parse { key, .. }
             | Self::Execute { key, .. }
             | Self::Function { key, .. } => Some(*key),
-            Self::Bind { .. }
-            | Self::Describe { .. }
+            Self::Bind { key, .. } => *key,
+            Self::Describe { .. }
             | Self::CloseStatement { .. }
             | Self::ClosePortal { .. }
             | Self::Sync { .. }

@@ -27,12 +27,27 @@ pub struct TextFacts {
     pub(super) changes: Vec<(usize, Change)>,
     /// How many statements were read, where any of them changes names; or more.
     pub(super) statements: usize,
-    /// It may run code that changes names of statements.
-    pub(super) hides_statements: bool,
-    /// It may run code that changes names of portals.
-    pub(super) hides_portals: bool,
+    /// The code that it may run.
+    hidden: Hidden,
+    /// It may run SQL's EXECUTE, and so whatever has been prepared.
+    pub(super) executes: bool,
     /// It may change the encoding in which the server reads what comes after it.
     pub(super) recodes: bool,
+}
+
+/// Names that code may change unseen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hidden {
+    pub(super) statements: bool,
+    pub(super) portals: bool,
+}
+
+impl Hidden {
+    pub(super) const ALL: Self = Self { statements: true, portals: true };
+
+    pub(super) const fn any(self) -> bool {
+        self.statements || self.portals
+    }
 }
 
 /// A change of the names of statements or portals by SQL.
@@ -66,6 +81,9 @@ impl Change {
 /// others are those of replication.
 const COPYING: [&str; 3] = ["execute", "start_replication", "upload_manifest"];
 
+/// Commands that EXECUTE may stand in.
+const EXECUTING: [&str; 3] = ["execute", "explain", "create"];
+
 impl TextFacts {
     /// Reads a text.
     #[must_use]
@@ -86,7 +104,7 @@ impl TextFacts {
                 return facts;
             };
             if !statement.head.is_empty() {
-                facts.read(&statement, before);
+                facts.read(&statement, before, mentions);
                 before += 1;
             }
             if facts.changes.len() > CHANGES_MAX {
@@ -104,14 +122,7 @@ impl TextFacts {
     /// The facts of a text nobody has read: everything may happen.
     #[must_use]
     pub const fn unknown() -> Self {
-        Self {
-            may_copy: true,
-            changes: Vec::new(),
-            statements: 0,
-            hides_statements: true,
-            hides_portals: true,
-            recodes: true,
-        }
+        Self { may_copy: true, changes: Vec::new(), statements: 0, hidden: Hidden::ALL, executes: true, recodes: true }
     }
 
     /// The facts of a text that Parse names. The server takes one statement in it; where several seem to stand, either it
@@ -132,15 +143,20 @@ impl TextFacts {
     }
 
     pub(super) const fn needs_fence(&self) -> bool {
-        self.may_copy || self.recodes || !self.changes.is_empty() || self.hides_statements || self.hides_portals
+        self.may_copy || self.recodes || !self.changes.is_empty() || self.hidden.any()
+    }
+
+    pub(super) const fn hidden(&self) -> Hidden {
+        self.hidden
     }
 
     const fn hide(&mut self, mentions: Mentions) {
-        self.hides_statements |= mentions.statements || mentions.code;
-        self.hides_portals |= mentions.portals || mentions.code;
+        self.hidden.statements |= mentions.statements || mentions.code;
+        self.hidden.portals |= mentions.portals || mentions.code;
+        self.executes |= mentions.execute;
     }
 
-    fn read(&mut self, statement: &Statement, before: usize) {
+    fn read(&mut self, statement: &Statement, before: usize, mentions: Mentions) {
         let head = &statement.head;
         let keyword = |at: usize, word: &str| matches!(head.get(at), Some(Word::Bare(bare)) if bare == word.as_bytes());
         let mut is_plain = true;
@@ -169,11 +185,12 @@ impl TextFacts {
             if keyword(1, "all") { Some(Change::CloseAllCursors) } else { name(1).map(Change::CloseCursor) }
         } else {
             self.may_copy |= keyword(0, "copy") || COPYING.into_iter().any(|word| keyword(0, word));
+            self.executes |= mentions.execute && EXECUTING.into_iter().any(|word| keyword(0, word));
             return;
         };
         if !is_plain {
-            self.hides_statements |= !portals;
-            self.hides_portals |= portals;
+            self.hidden.statements |= !portals;
+            self.hidden.portals |= portals;
         }
         self.changes.extend(change.map(|change| (before, change)));
     }
@@ -183,6 +200,7 @@ impl TextFacts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mentions {
     copy: bool,
+    execute: bool,
     statements: bool,
     portals: bool,
     /// Something that looks like the beginning of a DO block.
@@ -192,6 +210,9 @@ struct Mentions {
 }
 
 impl Mentions {
+    const NONE: Self =
+        Self { copy: false, execute: false, statements: false, portals: false, code: false, encoding: false };
+
     fn in_text(text: &[u8]) -> Self {
         let mut mentions = Self::default();
         let mut rest = text;
@@ -210,7 +231,11 @@ impl Mentions {
     /// Looks at the word that starts here.
     fn word(&mut self, text: &[u8]) {
         match text.first().map(u8::to_ascii_lowercase) {
-            Some(b'e') => self.copy |= starts(text, b"execute"),
+            Some(b'e') => {
+                let execute = starts(text, b"execute");
+                self.copy |= execute;
+                self.execute |= execute;
+            }
             Some(b's') => self.copy |= starts(text, b"start_replication"),
             Some(b'u') => self.copy |= starts(text, b"upload_manifest"),
             Some(b'c') => {
@@ -233,6 +258,7 @@ impl Mentions {
     const fn and(self, other: Self) -> Self {
         Self {
             copy: self.copy || other.copy,
+            execute: self.execute || other.execute,
             statements: self.statements || other.statements,
             portals: self.portals || other.portals,
             code: self.code || other.code,

@@ -71,6 +71,13 @@ impl Told {
         self.changed.iter().skip(CHANGES_MAX).all(|(_, kept)| *kept != tag)
     }
 
+    /// The rest of it has failed. A server says so once.
+    pub(super) fn fail(&mut self, failure: &Failure) {
+        if !matches!(self.outcomes.last(), Some(Outcome::Failed(_))) {
+            self.outcomes.push(Outcome::Failed(failure.clone()));
+        }
+    }
+
     /// One more statement has ended well. There may be millions.
     pub(super) fn add(&mut self, outcome: Outcome) {
         if let Outcome::Completed(tag) = &outcome

@@ -7,14 +7,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::by_name::NameOf;
-use super::names::Change;
+use super::names::{Change, Hidden};
 use super::{Named, Portal, Prepared, TextFacts, Tracker, outcome};
 
 impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// What a text did to names. `changed`: where the server has said that something changed; what it has not said of the
     /// text's own changes may have happened all the same, where an error came in the place of the last tag.
     pub(super) fn apply(&mut self, facts: &TextFacts, text: &T, changed: &[(usize, &'static [u8])]) {
-        let (mut statements, mut portals) = (facts.hides_statements, facts.hides_portals);
+        let Hidden { mut statements, mut portals } = self.hides(facts);
         for (before, change) in &facts.changes {
             if changed.binary_search(&(*before, change.tag())).is_ok() {
                 self.change(change, text);
@@ -29,7 +29,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             }
         }
         // Once: there may be very many changes, and very many names.
-        self.taint(statements, portals);
+        self.taint(Hidden { statements, portals });
         let unread = |(at, tag): &&(usize, &'static [u8])| {
             let read = facts.changes.binary_search_by_key(at, |(before, _)| *before).ok();
             read.and_then(|read| facts.changes.get(read)).is_none_or(|(_, change)| change.tag() != *tag)
@@ -40,18 +40,19 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// Something that nobody has read changed names: SQL's EXECUTE of a statement that Parse has prepared, a text in an
     /// encoding whose letters look like other signs.
     pub(super) fn taint_by(&mut self, tags: impl IntoIterator<Item = &'static [u8]>) {
-        let (mut statements, mut portals) = (false, false);
+        let mut hidden = Hidden::default();
         for tag in tags {
-            statements |= outcome::OF_STATEMENTS.contains(&tag);
-            portals |= outcome::OF_PORTALS.contains(&tag);
+            hidden.statements |= outcome::OF_STATEMENTS.contains(&tag);
+            hidden.portals |= outcome::OF_PORTALS.contains(&tag);
         }
-        self.taint(statements, portals);
+        self.taint(hidden);
     }
 
     fn change(&mut self, change: &Change, text: &T) {
         match change {
             Change::Prepare(name) => {
-                let named = Named { value: prepared(text), certain: name.is_ascii() };
+                let doubts = self.statement_doubts;
+                let named = Named { value: prepared(text), certain: name.is_ascii(), doubts };
                 self.statements.insert(NameOf::Name(name), named);
             }
             Change::Deallocate(name) => drop(self.statements.remove(name)),
@@ -65,7 +66,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     certain: true,
                     survives_commit: *hold,
                 };
-                let named = Named { value: Rc::new(portal), certain: name.is_ascii() };
+                let doubts = self.portal_doubts;
+                let named = Named { value: Rc::new(portal), certain: name.is_ascii(), doubts };
                 self.portals.insert(NameOf::Name(name), named);
             }
             Change::CloseCursor(name) => drop(self.portals.remove(name)),
@@ -80,7 +82,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// A name may have been given to a text.
     fn doubt_prepared(&mut self, name: &Rc<[u8]>, text: &T) {
         if self.statements.find(name).is_none() {
-            let named = Named { value: prepared(text), certain: false };
+            let named = Named { value: prepared(text), certain: false, doubts: self.statement_doubts };
             self.statements.insert(NameOf::Name(name), named);
         }
         self.doubt_statement(name);
@@ -94,12 +96,26 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 
     /// Names that can be written in SQL may mean something else now. Unnamed ones cannot be written.
-    pub(super) fn taint(&mut self, statements: bool, portals: bool) {
-        if statements {
-            self.statements.named_mut().for_each(|named| named.certain = false);
-        }
-        if portals {
-            self.portals.named_mut().for_each(|named| named.certain = false);
+    pub(super) fn taint(&mut self, hidden: Hidden) {
+        self.statement_doubts += u64::from(hidden.statements);
+        self.portal_doubts += u64::from(hidden.portals);
+    }
+
+    /// Which names a text may change unseen. SQL's EXECUTE may run anything that was prepared.
+    pub(super) fn hides(&self, facts: &TextFacts) -> Hidden {
+        if facts.executes && self.hides { Hidden::ALL } else { facts.hidden() }
+    }
+
+    /// The same of a statement; of one that nobody knows, all.
+    pub(super) fn hides_as(&self, statement: Option<&Prepared<T>>) -> Hidden {
+        statement.map_or(Hidden::ALL, |statement| self.hides(&statement.facts))
+    }
+
+    /// The same of a statement that is bound. Code prepares none without a name.
+    pub(super) fn hides_bound(&self, portal: &Portal<T, P>) -> Hidden {
+        match &portal.statement {
+            None if portal.statement_name.is_empty() => Hidden::default(),
+            statement => self.hides_as(statement.as_deref()),
         }
     }
 }

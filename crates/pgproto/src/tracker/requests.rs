@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{
-    Changing, CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Outcome, Portal, Prepared, Refused, Request,
-    Running, Step, TextFacts, Told, Tracker, effective,
+    CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Outcome, Portal, Prepared, Request, Running, Step,
+    TextFacts, Told, Tracker, effective,
 };
 use crate::frontend::Target;
 
@@ -30,7 +30,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         if self.must_wait("Query")? {
             return Ok(Step::Wait);
         }
-        let fence = facts.needs_fence();
+        let fence = facts.needs_fence() || self.hides(&facts).any();
+        self.hides |= facts.hidden().any();
         self.push(Request::Query { key, told: Told::default(), facts, text });
         self.next_group();
         self.raise_fence(fence, false);
@@ -47,11 +48,14 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
         let types = RefCell::new(self.types.keep(types));
         let statement = Rc::new(Prepared { text, facts: facts.of_one_statement(), types });
+        self.hides |= statement.facts.hidden().any() || statement.facts.changes_names();
         self.push(Request::Parse { key, name: effective(name).into(), statement });
         Ok(Step::Pass(()))
     }
 
-    /// A Bind; `params` is asked for the parameters once it is clear which types they have.
+    /// A Bind; `params` is asked for the parameters once it is clear which types they have. Tells what its portal will be.
+    ///
+    /// The server plans the statement here: functions of its text may run, and so may checks of the parameters' types.
     ///
     /// # Errors
     /// [`DuringCopy`]: the server would end the connection.
@@ -60,7 +64,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         portal: &[u8],
         statement_name: &[u8],
         params: impl FnOnce(&[u32]) -> P,
-    ) -> Result<Step, DuringCopy> {
+    ) -> Result<Step<Rc<Portal<T, P>>>, DuringCopy> {
         if self.must_wait("Bind")? {
             return Ok(Step::Wait);
         }
@@ -78,8 +82,20 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let statement = statement.map(|statement| statement.value);
         let statement_name = statement_name.into();
         let bound = Rc::new(Portal { statement, statement_name, params, certain, survives_commit: false });
-        self.push(Request::Bind { name: effective(portal).into(), portal: bound });
-        Ok(Step::Pass(()))
+        let fence = self.hides_bound(&bound).any();
+        self.push(Request::Bind { key: None, name: effective(portal).into(), portal: Rc::clone(&bound) });
+        self.raise_fence(fence, true);
+        Ok(Step::Pass(bound))
+    }
+
+    /// The Bind at `mark` has a record of its own, so its end is told. False where the server skips it: then it does nothing
+    /// that could be recorded.
+    pub fn record_bind(&mut self, mark: Mark, key: K) -> bool {
+        let at = self.in_flight.partition_point(|entry| entry.mark < mark);
+        let entry = self.in_flight.get_mut(at).filter(|entry| entry.mark == mark);
+        let Some(Request::Bind { key: end, .. }) = entry.map(|entry| &mut entry.request) else { return false };
+        *end = Some(key);
+        true
     }
 
     /// An Execute: tells the portal that will run, none when nobody knows.
@@ -92,13 +108,14 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
         let running = match self.portal(effective(portal)) {
             Meaning::Open => return Ok(Step::Wait),
-            Meaning::Known(Named { value, certain }) => {
+            Meaning::Known(Named { value, certain, .. }) => {
                 Some(Running { certain: certain && value.certain, portal: value })
             }
             Meaning::Unknown => None,
         };
         let statement = running.as_ref().and_then(|running| running.portal.statement.clone());
         let fence = statement.as_ref().is_none_or(|statement| statement.facts.needs_fence());
+        let fence = fence || self.hides_as(statement.as_deref()).any();
         self.push(Request::Execute { key, statement });
         self.last_execute = Some(key);
         self.raise_fence(fence, true);
@@ -223,50 +240,6 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         false
     }
 
-    /// The frames since `mark` are not sent up; frames of ours that fail go up in their place, one for each but Sync.
-    /// Their errors are then told as ours.
-    pub fn refuse_since(&mut self, mark: Mark, why: Refused) {
-        for entry in self.in_flight.iter_mut().filter(|entry| entry.mark >= mark) {
-            let ends_with_ready = match &mut entry.request {
-                Request::Sync { last } => {
-                    *last = None;
-                    continue;
-                }
-                Request::Refused { .. } | Request::Ready => continue,
-                Request::Query { .. } | Request::Function { .. } => true,
-                Request::Parse { .. }
-                | Request::Bind { .. }
-                | Request::Describe { .. }
-                | Request::Execute { .. }
-                | Request::CloseStatement { .. }
-                | Request::ClosePortal { .. } => false,
-            };
-            // Refused requests have a record of their own, so their keys do not come back.
-            entry.request = Request::Refused { ends_with_ready };
-            entry.refused = Some(why);
-        }
-        self.last_execute = None;
-        self.changing = Changing::default();
-        for entry in &self.in_flight {
-            self.changing.add(entry.mark, &entry.request);
-        }
-        // What was passed with a fence is not there any more, and what takes its place neither copies nor names.
-        if self.fence.is_some_and(|fence| fence >= mark) {
-            self.fence = None;
-            self.flush_wanted = false;
-        }
-    }
-
-    /// The COPY from the client that ran before `mark` is made to fail by us: its error is told as ours.
-    pub fn refuse_copy(&mut self, mark: Mark) {
-        // It may have failed by itself meanwhile; then what stands first now is something else.
-        let head = self.in_flight.front_mut().filter(|head| head.mark < mark);
-        if let Some(head) = head.filter(|head| matches!(head.request, Request::Query { .. } | Request::Execute { .. }))
-        {
-            head.refused = Some(Refused::Unrecorded);
-        }
-    }
-
     /// Whether a message that the server does not take during a COPY has to wait, whatever is in it.
     ///
     /// # Errors
@@ -339,7 +312,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Request::Parse { statement, .. } => would_be(name, Some(statement)),
             _ => Meaning::Unknown,
         });
-        changed.unwrap_or_else(|| self.statements.find(name).cloned().map_or(Meaning::Unknown, Meaning::Known))
+        let doubts = self.statement_doubts;
+        changed.unwrap_or_else(|| match self.statements.find(name) {
+            Some(named) => Meaning::Known(named.after(doubts, name)),
+            None => Meaning::Unknown,
+        })
     }
 
     fn portal(&self, name: &[u8]) -> Meaning<Named<Portal<T, P>>> {
@@ -353,16 +330,24 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         changed.unwrap_or_else(|| match self.portals.find(name) {
             // The end of an earlier group may be the end of its transaction, and so of the portal.
             Some(_) if self.in_flight.front().is_some_and(|entry| entry.group != self.group) => Meaning::Open,
-            Some(named) => Meaning::Known(named.clone()),
+            Some(named) => Meaning::Known(named.after(self.portal_doubts, name)),
             None => Meaning::Unknown,
         })
+    }
+}
+
+impl<V> Named<V> {
+    /// What a name means after names of its kind were in doubt so often. The unnamed cannot be written in SQL.
+    fn after(&self, doubts: u64, name: &[u8]) -> Self {
+        let certain = self.certain && (name.is_empty() || self.doubts == doubts);
+        Self { certain, ..self.clone() }
     }
 }
 
 /// What a name means after a change that is not answered.
 fn would_be<V>(name: &[u8], value: Option<&Rc<V>>) -> Meaning<Named<V>> {
     match value {
-        Some(value) => Meaning::Known(Named { value: Rc::clone(value), certain: name.is_ascii() }),
+        Some(value) => Meaning::Known(Named { value: Rc::clone(value), certain: name.is_ascii(), doubts: 0 }),
         None => Meaning::Unknown,
     }
 }

@@ -34,7 +34,7 @@ impl<T, P> Skipping<T, P> {
             }
             Request::Parse { name, statement, .. } => put(&mut self.statements, NameOf::Name(name), Some(statement)),
             Request::CloseStatement { name } => put(&mut self.statements, NameOf::Name(name), None),
-            Request::Bind { name, portal } => put(&mut self.portals, NameOf::Name(name), Some(portal)),
+            Request::Bind { name, portal, .. } => put(&mut self.portals, NameOf::Name(name), Some(portal)),
             Request::ClosePortal { name } => put(&mut self.portals, NameOf::Name(name), None),
             Request::Describe { .. }
             | Request::Execute { .. }

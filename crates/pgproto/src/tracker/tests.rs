@@ -32,6 +32,13 @@ impl Stage {
         Key::try_from(self.names.len()).unwrap() - 1
     }
 
+    /// A Bind with a record of its own.
+    fn bind_alone(&mut self, shown: &str, portal: &[u8], statement: &[u8]) -> String {
+        let (mark, key) = (self.tracker.mark(), self.key(&format!("bind {shown}")));
+        let told = step(self.tracker.bind(portal, statement, |_| ()).map(|step| step.map(drop)));
+        if self.tracker.record_bind(mark, key) { told } else { format!("{told} unrecorded") }
+    }
+
     /// Does what a line says, and says what came of it.
     fn client(&mut self, line: &str) -> String {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -39,12 +46,6 @@ impl Stage {
         let bytes = |name: &str| if name == "-" { Vec::new() } else { name.as_bytes().to_vec() };
         let target = |name: &str, text: &str| (name == "statement", bytes(text));
         let before = self.names.len();
-        let step = |step: Result<Step, DuringCopy>| match step {
-            Ok(Step::Pass(())) => "pass".to_owned(),
-            Ok(Step::Wait) => "wait".to_owned(),
-            Ok(Step::Drop) => "drop".to_owned(),
-            Err(error) => error.to_string(),
-        };
         let told = match verb {
             "query" => {
                 let key = self.key(rest);
@@ -55,7 +56,8 @@ impl Stage {
                 let facts = TextFacts::of(text.as_bytes());
                 step(self.tracker.parse(&bytes(name), text.to_owned(), facts, &[], key))
             }
-            "bind" => step(self.tracker.bind(&bytes(name), &bytes(text), |_| ())),
+            "bind" => step(self.tracker.bind(&bytes(name), &bytes(text), |_| ()).map(|step| step.map(drop))),
+            "bindalone" => self.bind_alone(name, &bytes(name), &bytes(text)),
             "execute" => {
                 let key = self.key(&format!("run {name}"));
                 match self.tracker.execute(&bytes(name), key) {
@@ -198,6 +200,15 @@ impl Stage {
     }
 }
 
+fn step(step: Result<Step, DuringCopy>) -> String {
+    match step {
+        Ok(Step::Pass(())) => "pass".to_owned(),
+        Ok(Step::Wait) => "wait".to_owned(),
+        Ok(Step::Drop) => "drop".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
 fn check(script: &str) {
     let mut stage = Stage::new();
     for (number, line) in script.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
@@ -253,6 +264,53 @@ fn an_error_at_sync_is_told_of_the_last_execute() {
          < error 23505 : run -'=error
          < idle",
     );
+}
+
+#[test]
+fn a_bind_with_a_record_of_its_own_has_an_outcome() {
+    check(
+        "> parse s A
+         > bindalone p s
+         > bindalone q s
+         > execute p => = A
+         > sync
+         < parsed : A=ok
+         < bound : bind p=ok
+         < error : bind q=error, run p=skipped
+         < idle",
+    );
+    // What is skipped does not reach the server's planner.
+    check("> parse - A\n< error : A=error\n> bindalone - - => pass unrecorded\n> sync\n< idle");
+}
+
+/// An error that comes before the ReadyForQuery undoes what was done since the last one.
+#[test]
+fn an_error_of_what_has_no_record_is_told_of_what_it_undoes() {
+    let begun = "> parse - A\n> bind - -\n> execute - => = A\n< parsed : A=ok\n< bound\n< complete : run -=ok\n";
+    check(&format!("{begun}> describe portal p\n< error 34000 : run -=error\n> sync\n< idle"));
+    check(&format!("{begun}> sync\n< idle\n> describe portal p\n< error 34000\n> sync\n< idle"));
+    // Not told twice.
+    check(&format!("{begun}> describe portal p\n> describe portal q\n< error 34000 : run -=error\n> sync\n< idle"));
+}
+
+#[test]
+fn what_a_lost_connection_leaves_uncommitted_is_said_to_be_so() {
+    let mut stage = Stage::new();
+    for line in
+        ["> parse - A", "> bind - -", "> execute - => = A", "< parsed : A=ok", "< bound", "< complete : run -=ok"]
+    {
+        stage.line(line);
+    }
+    stage.tracker.lost();
+    assert_eq!(stage.ended(), "run -=lost");
+    stage.tracker.lost();
+    assert_eq!(stage.ended(), "");
+}
+
+#[test]
+fn a_server_that_repeats_itself_takes_no_memory() {
+    check("> query A\n< error\n< error\n< error\n< idle : A=error");
+    check("> query A\n< copy\n< copy : unexpected `CopyInResponse` from the server");
 }
 
 #[test]
@@ -404,7 +462,7 @@ fn long_pipelines_take_linear_time() {
         let name = key.to_string();
         for step in [
             tracker.parse(name.as_bytes(), String::new(), facts.clone(), &[], key).unwrap(),
-            tracker.bind(b"", b"s", |_| ()).unwrap(),
+            tracker.bind(b"", b"s", |_| ()).unwrap().map(drop),
             match tracker.execute(b"", key + groups).unwrap() {
                 Step::Pass(running) => {
                     assert!(running.unwrap().portal.statement.is_some());

@@ -145,7 +145,22 @@ fn up_since(tap: &Tap, begin: &str) -> Vec<u8> {
     }
 }
 
-/// Protocol and text of what must be on record of a frame.
+/// Protocol and text of what must be on record of what went up.
+fn all_wanted(up: &[&[u8]], records: &[(&str, Option<String>)]) -> Vec<(&'static str, Option<String>)> {
+    let mut all = Vec::new();
+    let mut asks = up.iter().filter(|frame| !matches!(frame[0], b'D' | b'H')).peekable();
+    while let Some(frame) = asks.next() {
+        let alone = records.get(all.len()).is_some_and(|(protocol, _)| *protocol == "bind");
+        if frame[0] == b'B' && (alone || asks.peek().is_none_or(|next| next[0] != b'E')) {
+            all.push(("bind", None));
+        } else {
+            all.extend(wanted(frame));
+        }
+    }
+    all
+}
+
+/// Those of a frame, if it has a record whatever stands around it.
 fn wanted(frame: &[u8]) -> Option<(&'static str, Option<String>)> {
     let text =
         |from: usize| frame[from..].split(|byte| *byte == 0).next().map(|text| String::from_utf8_lossy(text).into());
@@ -225,7 +240,7 @@ fn check(stage: &Stage, tap: &Tap, beside: &mut Peer, case: &Case) {
     }
     let recorded = recorded(stage, &begin);
     let records: Vec<_> = recorded.iter().map(|record| on_record(stage, record)).collect();
-    let wanted: Vec<_> = up.iter().filter_map(|frame| wanted(frame)).collect();
+    let wanted = all_wanted(&up, &records);
     assert_eq!(records.get(..wanted.len()), Some(&wanted[..]));
 }
 

@@ -3,6 +3,8 @@
 //! Promises: each test makes the server run something else than the text shows, and says so itself before it compares.
 //! Deliberately not here: functions and DO blocks (`conversation.rs` tries what records say of them).
 
+use serde_json::json;
+
 use super::peer::Peer;
 use super::support::proxy::Settings;
 use super::support::trail::Record;
@@ -46,6 +48,96 @@ fn a17b_names_that_change_by_executing_what_was_parsed() {
         assert_eq!(last_execute(&stage, &mut peer), (Some("select 'A'".to_owned()), "uncertain".to_owned()));
         stage.verify_trail();
     }
+}
+
+/// What SQL's EXECUTE runs may be a block of code, which has a tag that says nothing, or none when it fails; what it has
+/// prepared stays all the same.
+#[test]
+fn a17b_names_that_change_by_executing_code_that_was_parsed() {
+    for (fails, told) in [("", "DO"), ("raise 'no'; ", "P0001")] {
+        let stage = Stage::start();
+        let mut peer = Peer::signed_in(&stage, ALICE);
+        let block = format!("do $$ begin execute 'deallocate s'; execute 'prepare s as select ''B'''; {fails}end $$");
+        peer.write(&[parse("s", "select 'A'"), parse("x", &block), sync()].concat());
+        peer.ready();
+        peer.write(&query("execute x"));
+        assert_eq!(results(&peer.ready()), [told]);
+        peer.write(&[bind("s", &[]), execute(0), sync()].concat());
+        assert_eq!(values(&peer.ready()), ["B"], "the server runs something else");
+        assert_eq!(last_execute(&stage, &mut peer), (Some("select 'A'".to_owned()), "uncertain".to_owned()));
+        stage.verify_trail();
+    }
+}
+
+/// The server plans at Bind, and calls functions that it believes to be constant: they may change what they like.
+#[test]
+fn a17_a_bind_that_runs_code_is_on_record() {
+    let stage = Stage::start();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    let function = "create function pg_temp.runs(what text) returns int language plpgsql immutable
+                    as $$ begin execute what; return 1; end $$";
+    for text in ["create temporary table t (n int)", function] {
+        peer.write(&query(text));
+        peer.ready();
+    }
+    peer.write(&[parse("s", "select 'A'"), parse("f", "select pg_temp.runs($1)"), sync()].concat());
+    peer.ready();
+    for what in ["insert into t values (7)", "no such thing"] {
+        peer.write(&[bind("f", &[Some(what)]), sync()].concat());
+        peer.ready();
+    }
+    peer.write(&query("select n from t"));
+    assert_eq!(values(&peer.ready()), ["7"], "a Bind has run code");
+    // Names that it may change are in doubt.
+    let hides = "select pg_temp.runs('deallocate s') + pg_temp.runs('prepare s as select ''B''')";
+    peer.write(&[parse("z", hides), sync()].concat());
+    peer.ready();
+    peer.write(&[bind("z", &[]), sync(), bind("s", &[]), execute(0), sync()].concat());
+    peer.ready();
+    assert_eq!(values(&peer.ready()), ["B"], "the server runs something else");
+    assert_eq!(last_execute(&stage, &mut peer), (Some("select 'A'".to_owned()), "uncertain".to_owned()));
+
+    let trail = stage.trail();
+    let told = |record: &Record| {
+        let outcome = trail.iter().find(|outcome| outcome.0["of"] == record.0["id"]).unwrap();
+        let statement = &record.0["statement"];
+        (statement["params"][0]["value"].clone(), statement["prepared"].clone(), outcome.0["outcome"]["result"].clone())
+    };
+    let bound: Vec<_> = trail.iter().filter(|record| record.protocol() == "bind").map(told).collect();
+    let expected = [
+        (json!("insert into t values (7)"), json!("f"), json!("ok")),
+        (json!("no such thing"), json!("f"), json!("error")),
+        (json!(null), json!("z"), json!("ok")),
+    ];
+    assert_eq!(bound, expected);
+    stage.verify_trail();
+}
+
+/// An error of what has no record of its own undoes what was executed before it in the same implicit transaction.
+#[test]
+fn a17_what_an_error_undoes_is_said_to_be_undone() {
+    let stage = Stage::start();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    peer.write(&query("create temporary table t as select 1 as n"));
+    peer.ready();
+    let delete = [parse("", "delete from t"), bind("", &[]), execute(0)].concat();
+    peer.write(&[delete.clone(), frame('D', b"Pnowhere\0"), sync()].concat());
+    assert_eq!(results(&peer.ready()), ["DELETE 1", "34000"]);
+    peer.write(&query("select count(*) from t"));
+    assert_eq!(values(&peer.ready()), ["1"], "it is undone");
+    // So is what a client leaves behind without its Sync.
+    peer.write(&[delete, frame('H', b"")].concat());
+    while peer.message().0 != 'C' {}
+    peer.write(&frame('X', b""));
+    peer.until_end();
+    stage.wait_for_ends();
+
+    let trail = stage.trail();
+    let told = trail.iter().filter(|record| record.protocol() == "execute").map(|record| {
+        let outcomes = trail.iter().filter(|outcome| outcome.0["of"] == record.0["id"]);
+        outcomes.map(|outcome| outcome.0["outcome"]["result"].as_str().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [["ok", "error"], ["ok", "lost"]]);
 }
 
 /// In SJIS the byte of an `@` may be the end of a letter: then what we take for a string is none, and the other way round.

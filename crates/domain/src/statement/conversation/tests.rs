@@ -78,11 +78,37 @@ fn long_parameters_are_stored_when_their_bind_comes_alone() {
     let mut stage = Stage::new(Parameters::Full);
     let _ = stage.intake(&parse(b"select $1"));
     let intake = stage.intake(&bind(&long));
-    assert_eq!((intake.effect.batch().len(), intake.effect.batch().blobs().len()), (0, 1));
+    assert_eq!((intake.effect.batch().len(), intake.effect.batch().blobs().len()), (1, 1));
     let sealed = intake.effect.unsealed().expect_err("a Bind must not pass before its parameters are stored");
     let blob = sealed.batch().blobs()[0].sha256.to_string();
     let (records, ..) = stage.judge(&execute());
     assert_eq!(records[0]["statement"]["params"]["sha256"], blob);
+}
+
+/// The server plans at Bind, and functions run there.
+#[test]
+fn a_bind_has_a_record_of_its_own_unless_its_execute_comes_with_it() {
+    let protocols = |records: &[Value]| -> Vec<String> {
+        records.iter().map(|record| record["statement"]["protocol"].as_str().unwrap().to_owned()).collect()
+    };
+    let describe = b"D\0\0\0\x06P\0".to_vec();
+    let mut sync = Vec::new();
+    encode::sync(&mut sync);
+    for (frames, expected) in [
+        (vec![bind(b"1"), execute()], vec!["parse", "execute"]),
+        (vec![bind(b"1"), describe.clone(), execute()], vec!["parse", "execute"]),
+        (vec![bind(b"1")], vec!["parse", "bind"]),
+        (vec![bind(b"1"), describe], vec!["parse", "bind"]),
+        (vec![bind(b"1"), sync], vec!["parse", "bind"]),
+        (vec![bind(b"1"), bind(b"2"), execute()], vec!["parse", "bind", "execute"]),
+        (vec![bind(b"1"), execute(), execute()], vec!["parse", "execute", "execute"]),
+    ] {
+        let mut stage = Stage::new(Parameters::Full);
+        let (records, ..) = stage.judge(&[parse(b"select $1"), frames.concat()].concat());
+        assert_eq!(protocols(&records), expected);
+        assert_eq!(records[1]["statement"]["text"], "select $1");
+        assert_eq!(records[1]["statement"]["params"][0]["value"], "1");
+    }
 }
 
 #[test]

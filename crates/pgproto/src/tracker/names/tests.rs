@@ -13,7 +13,7 @@ fn changes_that_stand_at_the_top_are_read() {
     let check = |text: &str, expected: &[Change]| {
         let facts = TextFacts::of(text.as_bytes());
         assert_eq!(changes(text.as_bytes()), expected, "{text}");
-        assert!(!facts.hides_statements && !facts.hides_portals, "{text}");
+        assert!(!facts.hidden.any(), "{text}");
     };
     check("prepare s as select 1", &[Change::Prepare(name("s"))]);
     check("PREPARE \"S s\"\"x\" (int) AS SELECT $1", &[Change::Prepare(name("S s\"x"))]);
@@ -66,7 +66,7 @@ fn more_changes_than_anybody_writes_are_not_kept() {
 fn words_that_may_be_run_as_code_are_hidden_changes() {
     let check = |text: &str, statements: bool, portals: bool| {
         let facts = TextFacts::of(text.as_bytes());
-        assert_eq!((facts.hides_statements, facts.hides_portals), (statements, portals), "{text}");
+        assert_eq!((facts.hidden.statements, facts.hidden.portals), (statements, portals), "{text}");
     };
     check("do $$ begin execute 'pre' || 'pare s as select 1'; end $$", true, true);
     check("DO language plpgsql $x$ begin end $x$", true, true);

@@ -51,11 +51,7 @@ pub(super) struct Statements<'a> {
 
 impl<'a> Statements<'a> {
     pub(super) const fn new(text: &'a [u8]) -> Self {
-        Self {
-            rest: text,
-            done: false,
-            quoted: Mentions { copy: false, statements: false, portals: false, code: false, encoding: false },
-        }
+        Self { rest: text, done: false, quoted: Mentions::NONE }
     }
 
     fn advance(&mut self, bytes: usize) {

@@ -47,14 +47,16 @@ fn a_closed_name_is_unknown_and_its_portals_live() {
         "> parse s A
          > bind p s
          > close statement s
-         > bind q s
          > execute p => = A
-         > execute q => = ? flush
-         > sync => wait
+         > bind q s => pass flush
+         > execute q => wait
          < parsed : A=ok
          < bound
          < closed
-         < error 26000 : run p=skipped, run q=skipped
+         < complete : run p=ok
+         < error 26000
+         > execute q => = ?
+         ! ended : run q=skipped
          > sync
          < idle",
     );
@@ -145,7 +147,69 @@ fn a_name_is_in_doubt_when_the_tag_says_otherwise_than_the_text() {
          < parsed : execute d=ok\n< bound\n< complete DEALLOCATE : run -=ok\n> sync\n< idle",
         "= A?",
     );
-    after("> execute x => = ? flush\n> sync => wait\n< complete DEALLOCATE : run x=ok\n> sync\n< idle", "= A?");
+    after("> execute x => = ? flush\n> sync => wait\n< complete : run x=ok\n> sync\n< idle", "= A?");
+}
+
+/// What SQL's EXECUTE runs says nothing by its tag where it is a DO block, and nothing at all where it fails.
+#[test]
+fn names_are_in_doubt_when_sql_executes_what_hides_changes() {
+    let after = |prepared: &str, run: &str, answer: &str, told: &str| {
+        check(&format!(
+            "> parse s A
+             > parse x {prepared}
+             > sync
+             < parsed : A=ok
+             < parsed : {prepared}=ok
+             < idle
+             > query {run}
+             < {answer}
+             < idle : {run}={}
+             > bind p s
+             > execute p => {told}",
+            if answer == "error" { "error" } else { "ok" },
+        ));
+    };
+    let block = "do $$ begin execute 'deallocate s'; end $$";
+    after(block, "execute x", "complete DO", "= A?");
+    after(block, "execute x", "error", "= A?");
+    after(block, "explain analyze execute x", "complete EXPLAIN", "= A?");
+    after(block, "select f('execute x')", "complete SELECT 1", "= A?");
+    after("deallocate s", "select f('execute x')", "complete SELECT 1", "= A?");
+    // Nothing that was prepared changes names, or nothing that was prepared is run.
+    after("select 2", "execute x", "complete SELECT 1", "= A");
+    after("select 2", "execute x", "error", "= A");
+    after(block, "grant execute on function f to public", "complete GRANT", "= A");
+}
+
+/// The server plans at Bind, and so runs what its text hides there.
+#[test]
+fn names_are_in_doubt_after_a_bind_of_what_hides_changes() {
+    let script = |answer: &str, rest: &str| {
+        format!(
+            "> parse s A
+             > parse z select f('deallocate s')
+             > sync
+             < parsed : A=ok
+             < parsed : select f('deallocate s')=ok
+             < idle
+             > bindalone p z => pass flush
+             > sync => wait
+             > bind q s => wait
+             < {answer} : bind p={}
+             > sync
+             < idle
+             > bind q s
+             > execute q => {rest}",
+            if answer == "bound" { "ok" } else { "error" },
+        )
+    };
+    check(&script("bound", "= A?"));
+    check(&script("error", "= A?"));
+    // Nobody knows what this is.
+    check(
+        "> parse s A\n> sync\n< parsed : A=ok\n< idle\n> bind p x => pass flush\n> sync => wait\n< bound\n> sync\n< idle
+         > bind q s\n> execute q => = A?",
+    );
 }
 
 /// The tag of what these tests run.
@@ -163,25 +227,27 @@ fn tag(sql: &str) -> &'static str {
     TAGS.into_iter().find(|(words, _)| sql.starts_with(words)).map_or("SELECT 1", |(_, tag)| tag)
 }
 
+/// What a text does to the names of a session in a transaction.
+fn run(sql: &str, then: &str) {
+    check(&format!(
+        "> query begin
+         < complete
+         < open : begin=ok
+         > parse s A
+         > parse t T
+         > bind p s
+         > sync
+         < parsed : A=ok
+         < parsed : T=ok
+         < bound
+         < open
+         {sql}
+         {then}"
+    ));
+}
+
 #[test]
 fn sql_shares_the_names() {
-    let run = |sql: &str, then: &str| {
-        check(&format!(
-            "> query begin
-             < complete
-             < open : begin=ok
-             > parse s A
-             > parse t T
-             > bind p s
-             > sync
-             < parsed : A=ok
-             < parsed : T=ok
-             < bound
-             < open
-             {sql}
-             {then}"
-        ));
-    };
     // The tags of the first statements, as PostgreSQL tells them.
     let tags = |sql: &str, count: usize| -> String {
         sql.split(';').take(count).map(|one| format!("< complete {}\n", tag(one.trim()))).collect()
@@ -196,11 +262,13 @@ fn sql_shares_the_names() {
         format!("> query {sql}\n{}< error\n< open : {sql}={outcomes}", tags(sql, ran))
     };
     let means = |statement: &str, meaning: &str| format!("> bind - {statement}\n> execute - => {meaning}");
+    // Whether it is there, only the answer tells.
+    let unknown = "> bind - s => pass flush\n> execute - => wait";
     run(&simple("prepare u as U"), &means("u", "= prepare u as U"));
-    run(&simple("deallocate S"), &means("s", "= ? flush"));
+    run(&simple("deallocate S"), unknown);
     run(&simple("deallocate s; prepare s as B"), &means("s", "= deallocate s; prepare s as B"));
     run(&simple("deallocate \"S\""), &means("s", "= A"));
-    run(&simple("deallocate all"), &means("s", "= ? flush"));
+    run(&simple("deallocate all"), unknown);
     run(&simple("discard all"), "> execute p => = ? flush");
     run(&simple("declare c cursor for C"), "> execute c => = declare c cursor for C");
     run(&simple("close p"), "> execute p => = ? flush");
@@ -219,16 +287,23 @@ fn sql_shares_the_names() {
     run(&failing("deallocate all; X", 0), &means("t", "= T?"));
     run(&failing("select 1; close p", 1), "> execute p => = A?");
     run(&failing("do $$ x $$", 0), &means("s", "= A?"));
-    // The same by Execute.
+}
+
+#[test]
+fn sql_shares_the_names_by_execute_too() {
     let executed = |sql: &str, answer: &str| {
         format!(
             "> parse - {sql}\n> bind - -\n> execute - => = {sql} flush\n> sync => wait
              < parsed : {sql}=ok\n< bound\n{answer}\n> sync\n< open"
         )
     };
-    run(&executed("deallocate s", "< complete DEALLOCATE : run -=ok"), "> bind q s\n> execute q => = ? flush");
+    run(&executed("deallocate s", "< complete DEALLOCATE : run -=ok"), "> bind q s => pass flush\n> execute q => wait");
     run(&executed("deallocate s", "< error : run -=error"), "> bind q s\n> execute q => = A");
-    run(&executed("do $$ x $$", "< error : run -=error"), "> bind q s\n> execute q => = A?");
+    run(
+        "> parse - do $$ x $$\n> bind - - => pass flush\n> execute - => wait\n< parsed : do $$ x $$=ok\n< bound
+         > execute - => = do $$ x $$ flush\n> sync => wait\n< error : run -=error\n> sync\n< open",
+        "> bind q s\n> execute q => = A?",
+    );
     run(&executed("prepare u as U", "< complete PREPARE : run -=ok"), "> bind q u\n> execute q => = prepare u as U");
 }
 
@@ -236,7 +311,7 @@ fn sql_shares_the_names() {
 fn names_are_compared_as_the_server_compares_them() {
     let long = "n".repeat(63);
     check(&format!(
-        "> parse {long}1 A\n> bind - {long}2\n> execute - => = A\n> close statement {long}\n> bind - {long}3\n> execute - => = ? flush"
+        "> parse {long}1 A\n> bind - {long}2\n> execute - => = A\n> close statement {long}\n> bind - {long}3 => pass flush\n> execute - => wait"
     ));
     // What is not ASCII may be converted to the same name from different bytes.
     check("> parse \u{e9} A\n> bind - \u{e9}\n> execute - => = A?");

@@ -27,15 +27,21 @@ use crate::trail::journal::AppendError;
 /// How often to see whether the client is still there while nothing can be read of it.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How many looks at what the client has sent before all else has its turn.
+const ROUNDS: usize = 16;
+
 /// Runs until the client's side ends.
 pub(super) async fn run(shared: &Shared<'_>, client: &stream::Shared, server: &stream::Shared) -> Ended {
     let server = Server { stream: server, client, is_within: &shared.server_is_within };
     let mut upward = Upward { shared, client, server, buffer: Buffer::new(Vec::new()) };
     loop {
-        match upward.round().await {
-            Ok(()) => {}
-            Err(ended) => return ended,
+        for _ in 0..ROUNDS {
+            if let Err(ended) = upward.round().await {
+                return ended;
+            }
         }
+        // A client that sends faster than it can be heard never waits, and would leave no turn to what else there is.
+        tokio::task::yield_now().await;
     }
 }
 
