@@ -225,9 +225,8 @@ impl Conversation {
     pub(super) fn record_bound(&mut self, batch: &mut Batch, now: Timestamp) {
         let Some(Bound { mark, name, portal }) = self.bound.take() else { return };
         let key = self.key(now);
-        if self.tracker.record_bind(mark, key) {
-            self.record_portal(batch, key, Protocol::Bind, &name, Some((&portal, portal.certain)), 0);
-        }
+        self.tracker.record_bind(mark, key);
+        self.record_portal(batch, key, Protocol::Bind, &name, Some((&portal, portal.certain)), 0);
     }
 
     fn execute(&mut self, execute: Execute<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {

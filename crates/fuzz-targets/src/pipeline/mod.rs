@@ -286,25 +286,18 @@ fn compare(records: &[Value], truths: &[Truth], is_whole: bool, refuses: bool) {
             assert!(again == "error" || (!is_whole && again == "lost"), "{of:?}");
             assert_eq!(record["statement"]["protocol"], "execute", "{of:?}");
         }
-        while let Some(bind) = truths.next_if(|truth| has_no_record(truth, record, of[0])) {
-            let has_execute = truths.peek().map_or(!is_whole, |next| next.protocol == "execute");
-            assert!(bind.results == ["skipped"] || has_execute, "no record of {bind:?}");
-        }
+        // The record of its Execute stands for a Bind that came with it.
+        let is_told_by_execute =
+            |truth: &&Truth| truth.protocol == "bind" && record["statement"]["protocol"] == "execute";
+        truths.next_if(is_told_by_execute);
         if let Some(truth) = truths.next() {
             agree(record, of[0], truth, is_whole);
         } else {
             assert!(!is_whole, "nothing ran of {record}");
         }
     }
-    assert!(truths.all(|left| left.protocol == "bind" && left.results == ["skipped"]), "something has no record");
+    assert!(truths.next().is_none(), "something has no record");
     assert!(outcomes.is_empty());
-}
-
-/// Whether this is no record of that Bind: those whose Execute came with them have none, nor have those that a session skips
-/// knowingly.
-fn has_no_record(truth: &Truth, record: &Value, outcome: &Value) -> bool {
-    let is_skipped = truth.results == ["skipped"] && outcome["result"] != "skipped";
-    truth.protocol == "bind" && (record["statement"]["protocol"] != "bind" || is_skipped)
 }
 
 fn agree(record: &Value, outcome: &Value, truth: &Truth, is_whole: bool) {

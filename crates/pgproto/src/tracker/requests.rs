@@ -88,14 +88,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         Ok(Step::Pass(bound))
     }
 
-    /// The Bind at `mark` has a record of its own, so its end is told. False where the server skips it: then it does nothing
-    /// that could be recorded.
-    pub fn record_bind(&mut self, mark: Mark, key: K) -> bool {
+    /// The Bind at `mark`, the last frame but for Describes, has a record of its own: its end is told.
+    pub fn record_bind(&mut self, mark: Mark, key: K) {
         let at = self.in_flight.partition_point(|entry| entry.mark < mark);
         let entry = self.in_flight.get_mut(at).filter(|entry| entry.mark == mark);
-        let Some(Request::Bind { key: end, .. }) = entry.map(|entry| &mut entry.request) else { return false };
-        *end = Some(key);
-        true
+        if let Some(Request::Bind { key: end, .. }) = entry.map(|entry| &mut entry.request) {
+            *end = Some(key);
+        } else if let Some(skipping) = &self.skipping {
+            let outcomes = vec![Outcome::Skipped(Rc::clone(&skipping.failure))];
+            self.finish(key, outcomes, self.attributed);
+        }
     }
 
     /// An Execute: tells the portal that will run, none when nobody knows.
