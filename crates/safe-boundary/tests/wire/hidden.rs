@@ -74,9 +74,11 @@ fn a17b_names_that_change_by_executing_code_that_was_parsed() {
 fn a17_a_bind_that_runs_code_is_on_record() {
     let stage = Stage::start();
     let mut peer = Peer::signed_in(&stage, ALICE);
-    let function = "create function pg_temp.runs(what text) returns int language plpgsql immutable
-                    as $$ begin execute what; return 1; end $$";
-    for text in ["create temporary table t (n int)", function] {
+    let does = "create function pg_temp.does(what text) returns int language plpgsql
+                as $$ begin execute what; return 1; end $$";
+    let runs = "create function pg_temp.runs(what text) returns int language plpgsql immutable
+                as $$ begin return pg_temp.does(what); end $$";
+    for text in ["create temporary table t (n int)", does, runs] {
         peer.write(&query(text));
         peer.ready();
     }
