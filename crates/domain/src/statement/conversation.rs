@@ -254,8 +254,8 @@ impl Conversation {
                 Answer::ParameterTypes(backend::ParameterDescription::parse(body)?.types.iter().collect())
             }
             BackendTag::CopyInResponse | BackendTag::CopyBothResponse => {
-                // What a standby sends has no lines, whatever the format is said to be.
                 self.tracker.answer(Answer::CopyIn, at)?;
+                // What a standby sends has no lines, whatever the format is said to be.
                 let is_binary = tag == BackendTag::CopyBothResponse || body.first() == Some(&1);
                 self.copy = Some(CopyProgress::new(is_binary));
                 return Ok(Reaction::Pass);

@@ -264,9 +264,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     Request::Bind { portal, .. } => self.taint(self.hides_bound(portal)),
                     _ => {}
                 }
-                let is_told_later = matches!(request, Request::Bind { .. });
-                // What has no record fails what went before it and was not committed.
-                let key = request.key().or_else(|| self.unsettled.take().filter(|_| !is_told_later));
+                // What has no record is told of what it undoes; a Bind is told with its Execute.
+                let key = match &request {
+                    Request::Bind { key, .. } => *key,
+                    request => request.key().or_else(|| self.unsettled.take()),
+                };
                 if let Some(key) = key {
                     self.finish(key, failed(), at);
                 }

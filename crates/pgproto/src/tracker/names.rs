@@ -29,7 +29,7 @@ pub struct TextFacts {
     pub(super) statements: usize,
     /// The code that it may run.
     hidden: Hidden,
-    /// It may run SQL's EXECUTE, and so whatever has been prepared.
+    /// It may run SQL's EXECUTE or FETCH, and so whatever has been prepared or declared.
     pub(super) executes: bool,
     /// It may change the encoding in which the server reads what comes after it.
     pub(super) recodes: bool,
@@ -81,8 +81,8 @@ impl Change {
 /// others are those of replication.
 const COPYING: [&str; 3] = ["execute", "start_replication", "upload_manifest"];
 
-/// Commands that EXECUTE may stand in.
-const EXECUTING: [&str; 3] = ["execute", "explain", "create"];
+/// Commands that EXECUTE may stand in, and those that run the query of a cursor.
+const EXECUTING: [&str; 5] = ["execute", "explain", "create", "fetch", "move"];
 
 impl TextFacts {
     /// Reads a text.
@@ -134,6 +134,12 @@ impl TextFacts {
         }
         self.changes.shrink_to_fit();
         self
+    }
+
+    /// The facts of a statement that this text prepares, or declares a cursor for: queries, which change no names by themselves.
+    #[must_use]
+    pub(super) fn of_prepared(&self) -> Self {
+        Self { hidden: self.hidden, recodes: self.recodes, ..Self::default() }
     }
 
     /// Whether it gives a name to something, so that its text is needed later.
@@ -248,6 +254,8 @@ impl Mentions {
                 self.portals |= starts(text, b"declare");
                 self.code |= starts(text, b"do") && starts_code(text.get(2..).unwrap_or_default());
             }
+            Some(b'f') => self.execute |= starts(text, b"fetch"),
+            Some(b'm') => self.execute |= starts(text, b"move"),
             Some(b'n') => self.encoding |= starts(text, b"names"),
             Some(b'r') => self.encoding |= starts(text, b"reset"),
             Some(b'p') => self.statements |= starts(text, b"prepare"),

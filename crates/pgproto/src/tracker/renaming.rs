@@ -17,11 +17,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let Hidden { mut statements, mut portals } = self.hides(facts);
         for (before, change) in &facts.changes {
             if changed.binary_search(&(*before, change.tag())).is_ok() {
-                self.change(change, text);
+                self.change(change, text, facts);
                 continue;
             }
             match change {
-                Change::Prepare(name) => self.doubt_prepared(name, text),
+                Change::Prepare(name) => self.doubt_prepared(name, text, facts),
                 Change::Deallocate(name) => self.doubt_statement(name),
                 Change::DeallocateAll | Change::DiscardAll => (statements, portals) = (true, true),
                 // An error ends the portals of its transaction; only older ones can be left.
@@ -48,11 +48,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.taint(hidden);
     }
 
-    fn change(&mut self, change: &Change, text: &T) {
+    fn change(&mut self, change: &Change, text: &T, facts: &TextFacts) {
         match change {
             Change::Prepare(name) => {
                 let doubts = self.statement_doubts;
-                let named = Named { value: prepared(text), certain: name.is_ascii(), doubts };
+                let named = Named { value: prepared(text, facts), certain: name.is_ascii(), doubts };
                 self.statements.insert(NameOf::Name(name), named);
             }
             Change::Deallocate(name) => drop(self.statements.remove(name)),
@@ -60,7 +60,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Change::DeallocateAll => self.statements.remove_named(),
             Change::Declare { name, hold } => {
                 let portal = Portal {
-                    statement: Some(prepared(text)),
+                    statement: Some(prepared(text, facts)),
                     statement_name: Rc::default(),
                     params: None,
                     certain: true,
@@ -80,9 +80,9 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 
     /// A name may have been given to a text.
-    fn doubt_prepared(&mut self, name: &Rc<[u8]>, text: &T) {
+    fn doubt_prepared(&mut self, name: &Rc<[u8]>, text: &T, facts: &TextFacts) {
         if self.statements.find(name).is_none() {
-            let named = Named { value: prepared(text), certain: false, doubts: self.statement_doubts };
+            let named = Named { value: prepared(text, facts), certain: false, doubts: self.statement_doubts };
             self.statements.insert(NameOf::Name(name), named);
         }
         self.doubt_statement(name);
@@ -120,7 +120,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 }
 
-/// A statement that SQL prepared: its text is the whole text in which it stood.
-fn prepared<T: Clone>(text: &T) -> Rc<Prepared<T>> {
-    Rc::new(Prepared { text: text.clone(), facts: TextFacts::default(), types: RefCell::default() })
+/// A statement that SQL prepared: its text is the whole text in which it stood, and may run what that hides.
+fn prepared<T: Clone>(text: &T, facts: &TextFacts) -> Rc<Prepared<T>> {
+    Rc::new(Prepared { text: text.clone(), facts: facts.of_prepared(), types: RefCell::default() })
 }

@@ -175,6 +175,20 @@ fn names_are_in_doubt_when_sql_executes_what_hides_changes() {
     after(block, "explain analyze execute x", "complete EXPLAIN", "= A?");
     after(block, "select f('execute x')", "complete SELECT 1", "= A?");
     after("deallocate s", "select f('execute x')", "complete SELECT 1", "= A?");
+    // The query of a cursor, and of PREPARE.
+    let later = |named: &str, tag: &str, run: &str, ran: &str| {
+        check(&format!(
+            "> query begin; {named}\n> sync => wait\n< complete\n< complete {tag}\n< open : begin; {named}=ok+ok
+             > parse s A\n> sync\n< parsed : A=ok\n< open\n{run}\n{ran}\n> bind q s\n> execute q => = A?"
+        ));
+    };
+    let (cursor, query) = ("declare c cursor for select f('deallocate s')", "prepare x as select f('deallocate s')");
+    later(cursor, "DECLARE CURSOR", "> query fetch c", "< complete FETCH 1\n< open : fetch c=ok");
+    later(cursor, "DECLARE CURSOR", "> query move c", "< error\n< open : move c=error");
+    let run = format!("> execute c => = begin; {cursor} flush\n> sync => wait");
+    later(cursor, "DECLARE CURSOR", &run, "< complete SELECT 1 : run c=ok\n> sync\n< open");
+    let run = format!("> bind - x => pass flush\n> execute - => wait\n< bound\n> execute - => = begin; {query}? flush");
+    later(query, "PREPARE", &run, "< complete SELECT 1 : run -=ok\n> sync\n< open");
     // Nothing that was prepared changes names, or nothing that was prepared is run.
     after("select 2", "execute x", "complete SELECT 1", "= A");
     after("select 2", "execute x", "error", "= A");
