@@ -250,6 +250,8 @@ pub enum Body<'a> {
         duration_us: u64,
         /// Bytes of result sent to the client, framing included.
         bytes: u64,
+        /// It has an outcome already, and what it did does not hold, or may not.
+        again: bool,
     },
     /// The end of a session: why, and the number of statements.
     End {

@@ -329,7 +329,8 @@ pub(super) fn write_outcome(ink: &mut Ink, batch: &mut Batch, finished: &Finishe
     let outcomes: Vec<Outcome> = finished.outcomes.iter().map(outcome).collect();
     let id = ink.id(now);
     let duration_us = u64::try_from(now.duration_since(finished.key.sent).as_micros()).unwrap_or(0);
-    let body = Body::Outcome { of: finished.key.id, outcomes: &outcomes, duration_us, bytes: finished.bytes };
+    let (of, bytes, again) = (finished.key.id, finished.bytes, finished.again);
+    let body = Body::Outcome { of, outcomes: &outcomes, duration_us, bytes, again };
     ink.write(batch, Kind::Outcome, id, now, &body);
 }
 

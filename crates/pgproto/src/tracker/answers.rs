@@ -242,7 +242,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 // The commit failed: what its last Execute had done is undone.
                 self.unsettled = None;
                 if let Some(key) = last.take() {
-                    self.finish(key, failed(), at);
+                    self.finish_again(key, Outcome::Failed(failure.clone()), at);
                 }
             }
             Request::Refused { ends_with_ready: true } => entry.request = Request::Ready,
@@ -264,13 +264,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     Request::Bind { portal, .. } => self.taint(self.hides_bound(portal)),
                     _ => {}
                 }
-                // What has no record is told of what it undoes; a Bind is told with its Execute.
-                let key = match &request {
-                    Request::Bind { key, .. } => *key,
-                    request => request.key().or_else(|| self.unsettled.take()),
-                };
-                if let Some(key) = key {
+                if let Some(key) = request.key() {
                     self.finish(key, failed(), at);
+                } else if let (false, Some(key)) = (matches!(request, Request::Bind { .. }), self.unsettled.take()) {
+                    // What has no record is told of what it undoes; a Bind is told with its Execute.
+                    self.finish_again(key, Outcome::Failed(failure.clone()), at);
                 }
                 let mut skipping = Skipping::new(failure.clone());
                 skipping.take(&request);

@@ -337,7 +337,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             }
         }
         if let Some(key) = self.unsettled.take() {
-            self.finish(key, vec![Outcome::Lost], self.attributed);
+            self.finish_again(key, Outcome::Lost, self.attributed);
         }
         self.changing = Changing::default();
         self.fence = None;
@@ -346,7 +346,15 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     fn finish(&mut self, key: K, outcomes: Vec<Outcome>, at: u64) {
         let bytes = at.saturating_sub(self.attributed);
         self.attributed = at;
-        self.finished.push(Finished { key, outcomes, bytes });
+        self.finished.push(Finished { key, outcomes, bytes, again: false });
+    }
+
+    /// What has ended well before does not hold, or may not.
+    fn finish_again(&mut self, key: K, outcome: Outcome, at: u64) {
+        self.finish(key, vec![outcome], at);
+        if let Some(finished) = self.finished.last_mut() {
+            finished.again = true;
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Finished<K> {
     pub outcomes: Vec<Outcome>,
     /// Bytes that the server sent for it, framing included.
     pub bytes: u64,
+    /// It came back before, having ended well: this says that what it did does not hold, or may not.
+    pub again: bool,
 }
 
 impl<K> Finished<K> {

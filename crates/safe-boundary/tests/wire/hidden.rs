@@ -137,9 +137,10 @@ fn a17_what_an_error_undoes_is_said_to_be_undone() {
     let trail = stage.trail();
     let told = trail.iter().filter(|record| record.protocol() == "execute").map(|record| {
         let outcomes = trail.iter().filter(|outcome| outcome.0["of"] == record.0["id"]);
-        outcomes.map(|outcome| outcome.0["outcome"]["result"].as_str().unwrap()).collect::<Vec<_>>()
+        outcomes.map(|one| (one.0["outcome"]["result"].as_str().unwrap(), one.0["again"] == true)).collect::<Vec<_>>()
     });
-    assert_eq!(told.collect::<Vec<_>>(), [["ok", "error"], ["ok", "lost"]]);
+    let expected = [[("ok", false), ("error", true)], [("ok", false), ("lost", true)]];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
 /// In SJIS the byte of an `@` may be the end of a letter: then what we take for a string is none, and the other way round.

@@ -87,7 +87,7 @@ impl<'b> Encoder<'b> {
                 self.statement(statement);
                 self.bounded("decision", decision);
             }
-            Body::Outcome { of, outcomes, duration_us, bytes } => {
+            Body::Outcome { of, outcomes, duration_us, bytes, again } => {
                 self.id("of", *of);
                 match outcomes {
                     [one] => self.bounded("outcome", one),
@@ -95,6 +95,9 @@ impl<'b> Encoder<'b> {
                 }
                 self.field("duration_us", duration_us);
                 self.field("bytes", bytes);
+                if *again {
+                    self.field("again", again);
+                }
             }
             Body::End { reason, statements } => {
                 self.bounded("reason", reason);

@@ -161,12 +161,12 @@ fn every_kind_of_record_fits_the_schema() {
     check(Kind::Statement, Body::Statement(&copy), "/statement/copied/rows", json!(1));
     let raw = Statement { text: Some(Content::Bytes(b"select '\xe4'")), ..STATEMENT };
     check(Kind::Statement, Body::Statement(&raw), "/statement/text_b64", json!("c2VsZWN0ICfkJw=="));
-    let of_one = Body::Outcome { of, outcomes: std::slice::from_ref(&done), duration_us: 5, bytes: 6 };
+    let of_one = Body::Outcome { of, outcomes: std::slice::from_ref(&done), duration_us: 5, bytes: 6, again: false };
     check(Kind::Outcome, of_one, "/outcome/tag", json!("UPDATE 3"));
     let both = [done, failed, outcome("skipped")];
     check(
         Kind::Outcome,
-        Body::Outcome { of, outcomes: &both, duration_us: 5, bytes: 6 },
+        Body::Outcome { of, outcomes: &both, duration_us: 5, bytes: 6, again: false },
         "/outcome/1/sqlstate",
         json!("42501"),
     );
@@ -214,7 +214,7 @@ fn what_is_too_large_stands_in_a_blob_and_nothing_is_lost() {
     let outcomes = vec![outcome; 5000];
     let of = head(Kind::Statement, true).id;
     let list = serde_json::to_string(&outcomes).unwrap();
-    let body = Body::Outcome { of, outcomes: &outcomes, duration_us: 1, bytes: 1 };
+    let body = Body::Outcome { of, outcomes: &outcomes, duration_us: 1, bytes: 1, again: false };
     check(&plain, body, "/outcome", list.as_bytes());
 }
 

@@ -124,6 +124,9 @@ impl Record {
             let values: Vec<String> = params.iter().map(|param| param.get("value").map_or("?".into(), shown)).collect();
             what.push_str(&format!("  ({})", values.join(", ")));
         }
+        if self.field("/statement/protocol") == "bind" {
+            what.insert_str(0, "(bind) ");
+        }
         let event = self.value.get("journal").map(plain).unwrap_or_default();
         let parts =
             [what, self.field("/decision/effect"), self.field("/decision/reason"), self.field("/reason"), event];

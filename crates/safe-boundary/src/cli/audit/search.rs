@@ -83,15 +83,20 @@ pub(super) struct Waiting {
 
 /// A record that fits but for the words, and what became of it.
 struct Match {
+    /// Its id, if it is a statement.
+    id: String,
     record: Written,
     outcome: Option<Written>,
+    /// A second outcome: what it did does not hold, or may not.
+    again: Option<Written>,
     /// Whether an outcome may still come; of what is shown, whether it may stand further on.
     open: bool,
 }
 
 impl Match {
     fn bytes(&self) -> usize {
-        self.record.raw.len() + self.outcome.as_ref().map_or(0, |outcome| outcome.raw.len())
+        let outcomes = self.outcome.iter().chain(&self.again);
+        self.id.len() + self.record.raw.len() + outcomes.map(|outcome| outcome.raw.len()).sum::<usize>()
     }
 }
 
@@ -149,7 +154,10 @@ impl Search<'_> {
     fn consider(&mut self, entry: Entry, span: &Span) -> Result<(), Stop> {
         let record = Record::from(entry);
         let kind = record.field("/kind");
-        if kind == "outcome" && self.args.kind.as_deref() != Some("outcome") {
+        let is_joined = kind == "outcome" && self.args.kind.as_deref() != Some("outcome");
+        if is_joined && record.field("/again") == "true" {
+            self.revise(record, span);
+        } else if is_joined {
             let of = record.field("/of");
             let place =
                 self.unresolved.get(&of).and_then(|place| usize::try_from(place.checked_sub(self.passed)?).ok());
@@ -165,14 +173,32 @@ impl Search<'_> {
             }
         } else if self.fits(&record, &kind) && span.contains(record.time()) {
             let open = kind == "statement";
+            let id = if open { record.field("/id") } else { String::new() };
             if open {
-                self.unresolved.insert(record.field("/id"), self.passed + self.waiting.len() as u64);
+                self.unresolved.insert(id.clone(), self.passed + self.waiting.len() as u64);
             }
-            let found = Match { record: record.into(), outcome: None, open };
-            self.waiting_bytes += found.bytes();
-            self.waiting.push_back(found);
+            self.wait(Match { id, record: record.into(), outcome: None, again: None, open });
         }
         Ok(())
+    }
+
+    fn wait(&mut self, found: Match) {
+        self.waiting_bytes += found.bytes();
+        self.waiting.push_back(found);
+    }
+
+    /// A second outcome goes with its statement while that is at hand; of one that has been shown it has a row of its own.
+    fn revise(&mut self, record: Record, span: &Span) {
+        let of = record.field("/of");
+        if let Some(found) = self.newest.iter_mut().rev().find(|found| found.id == of) {
+            found.again = Some(record.into());
+        } else if let Some(found) = self.waiting.iter_mut().rev().find(|found| found.id == of) {
+            self.waiting_bytes -= found.bytes();
+            found.again = Some(record.into());
+            self.waiting_bytes += found.bytes();
+        } else if self.limit == 0 && self.fits(&record, "statement") && span.contains(record.time()) {
+            self.wait(Match { id: String::new(), record: record.into(), outcome: None, again: None, open: false });
+        }
     }
 
     /// Lets those go that wait for nothing, and the oldest when too many wait.
@@ -210,7 +236,9 @@ impl Search<'_> {
             let records: Vec<Record> =
                 std::iter::once(&found.record).chain(&found.outcome).cloned().map(Record::from).collect();
             let is_in = |word: &String| records.iter().any(|record| record.mentions(self.dir, word));
-            if !self.words.iter().all(is_in) {
+            // Nobody keeps which statements were shown.
+            let revises = records.iter().any(|record| record.field("/again") == "true");
+            if !revises && !self.words.iter().all(is_in) {
                 return Ok(());
             }
         }
@@ -239,17 +267,27 @@ impl Search<'_> {
 
     fn show(&mut self, found: Match) -> Result<(), Stop> {
         let (record, outcome) = (Record::from(found.record), found.outcome.map(Record::from));
+        let again = found.again.map(Record::from);
         if self.args.json {
             write!(self.out, "{{\"index\":{},\"record\":", record.index)?;
             self.out.write_all(record.json())?;
             self.out.write_all(b",\"outcome\":")?;
             self.out.write_all(outcome.as_ref().map_or(b"null", Record::json))?;
+            if let Some(again) = &again {
+                self.out.write_all(b",\"again\":")?;
+                self.out.write_all(again.json())?;
+            }
             self.out.write_all(if found.open { b",\"joined\":false}\n" } else { b"}\n" })?;
             return Ok(());
         }
         let mut ended = outcome.as_ref().map(Record::outcome).unwrap_or_default();
         if found.open {
             ended.push_str(NOT_JOINED);
+        }
+        if let Some(again) = again {
+            ended = format!("{ended}; then {}", again.outcome());
+        } else if outcome.is_none() && record.field("/kind") == "outcome" {
+            ended = record.outcome();
         }
         if self.args.csv {
             let duration = outcome.map(|outcome| outcome.field("/duration_us")).unwrap_or_default();

@@ -69,6 +69,18 @@ impl Trail {
     }
 
     fn outcome(&mut self, of: RecordId, person: &str, result: &'static str, tag: &str, message: Option<&str>) {
+        self.outcome_so(of, person, result, tag, message, false);
+    }
+
+    fn outcome_so(
+        &mut self,
+        of: RecordId,
+        person: &str,
+        result: &'static str,
+        tag: &str,
+        message: Option<&str>,
+        again: bool,
+    ) {
         let sqlstate = message.map(|_| "42501".to_owned());
         let outcome = Outcome {
             result,
@@ -77,7 +89,7 @@ impl Trail {
             message: message.map(str::to_owned),
             ..Outcome::default()
         };
-        let body = Body::Outcome { of, outcomes: &[outcome], duration_us: 5, bytes: 6 };
+        let body = Body::Outcome { of, outcomes: &[outcome], duration_us: 5, bytes: 6, again };
         self.record(Kind::Outcome, person, "payments", &body);
     }
 
@@ -111,6 +123,36 @@ impl Trail {
         let failure = run(self.dir.path(), &line.audit.command, &mut out).unwrap_err();
         (failure.to_string(), String::from_utf8(out).unwrap())
     }
+}
+
+#[test]
+fn search_says_that_what_had_ended_well_does_not_hold() {
+    let mut trail = Trail::new();
+    let alice = "alice@example.com";
+    let first = trail.statement(alice, "payments", "delete from cards");
+    trail.outcome(first, alice, "ok", "DELETE 3", None);
+    let second = trail.statement(alice, "payments", "delete from refunds");
+    trail.outcome(second, alice, "ok", "DELETE 4", None);
+    trail.outcome_so(first, alice, "error", "", Some("no such portal"), true);
+    trail.outcome_so(second, alice, "lost", "", None, true);
+    // Those that are still at hand are told with it, words or not.
+    for line in ["search --database payments", "search --database payments delete"] {
+        let (_, out) = trail.run(line);
+        assert!(out.contains("DELETE 3; then error 42501 no such portal"), "{out}");
+        assert!(out.contains("DELETE 4; then lost"), "{out}");
+        assert_eq!(out.lines().count(), 3, "{out}");
+    }
+    // What was shown at once is told of behind it.
+    for line in ["search --json --database payments", "search --json --kind statement delete"] {
+        let (_, out) = trail.run(line);
+        let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(rows.len(), 4, "{out}");
+        assert_eq!(rows[0]["outcome"]["outcome"]["tag"], "DELETE 3");
+        assert_eq!((&rows[2]["record"]["of"], &rows[2]["record"]["again"]), (&rows[0]["record"]["id"], &true.into()));
+        assert_eq!((&rows[3]["record"]["of"], &rows[3]["record"]["again"]), (&rows[1]["record"]["id"], &true.into()));
+    }
+    let (_, out) = trail.run("search --json --person bob@example.com");
+    assert_eq!(out, "");
 }
 
 #[test]
