@@ -192,10 +192,16 @@ struct Kind {
     trouble: Trouble,
 }
 
-/// What many runs have seen.
+/// Many runs.
 struct Runs<'s> {
     server: &'s Postgres,
     witness: Witness,
+    seen: Seen,
+}
+
+/// What they have seen.
+#[derive(Debug, Default)]
+struct Seen {
     pipelines: usize,
     statements: usize,
     outcomes: BTreeMap<String, usize>,
@@ -214,7 +220,7 @@ impl Runs<'_> {
             Ok(result) => result,
             // It forgets all about what it ran: nothing is left to compare.
             Err(_) if self.witness.has_crashed() => {
-                self.crashes += 1;
+                self.seen.crashes += 1;
                 return Ok(());
             }
             Err(why) => return Err(told(why)),
@@ -222,7 +228,7 @@ impl Runs<'_> {
         compare(&result, spice.hidden || kind.trouble.cancels).map_err(told)?;
         let statements = statements(&result.records);
         witness::agree(&self.witness.statements(result.pid), &statements).map_err(told)?;
-        self.count(&result, &statements);
+        self.seen.count(&result, &statements);
         let is_plain = result.refused == 0 && !spice.early_sync && !kind.trouble.cancels;
         if !is_plain {
             return Ok(());
@@ -236,7 +242,9 @@ impl Runs<'_> {
         }
         Ok(())
     }
+}
 
+impl Seen {
     fn count(&mut self, result: &Result, statements: &[(&Value, Vec<Vec<Value>>)]) {
         self.pipelines += 1;
         self.statements += statements.len();
@@ -265,9 +273,7 @@ fn pipelines(times: u64) {
         ),
     ];
     let witness = Witness::of(&server);
-    let (outcomes, counts) = (BTreeMap::new(), (0, 0, 0, 0, 0));
-    let (pipelines, statements, refused, cancels, crashes) = counts;
-    let mut runs = Runs { server: &server, witness, pipelines, statements, outcomes, refused, cancels, crashes };
+    let mut runs = Runs { server: &server, witness, seen: Seen::default() };
     let mut wrong = Vec::new();
     for (kind, many) in kinds {
         for seed in seeds(many * times) {
@@ -276,7 +282,7 @@ fn pipelines(times: u64) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    let Runs { witness, pipelines, statements, outcomes, refused, cancels, crashes, .. } = runs;
+    let Runs { witness, seen: Seen { pipelines, statements, outcomes, refused, cancels, crashes }, .. } = runs;
     println!(
         "{pipelines} pipelines: {statements} statements recorded, {outcomes:?}; the server logged {} of them, none \
          besides; {refused} reads refused, {cancels} cancels; the server itself crashed {crashes} times",
