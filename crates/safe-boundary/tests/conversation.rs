@@ -106,7 +106,7 @@ impl Told {
 
 fn compare(result: &Result, hidden: bool) -> std::result::Result<(), String> {
     let mut told = Told { events: events(&result.server).into_iter(), passed_over: 0 };
-    let mut failed_commits = 0;
+    let mut undone = 0;
     for (record, outcomes) in statements(&result.records) {
         let statement = &record["statement"];
         let protocol = statement["protocol"].as_str().unwrap();
@@ -118,7 +118,7 @@ fn compare(result: &Result, hidden: bool) -> std::result::Result<(), String> {
         }
         match outcomes.get(1..) {
             Some([]) => {}
-            Some([second]) if second[0]["result"] == "error" && protocol == "execute" => failed_commits += 1,
+            Some([second]) if second[0]["result"] == "error" && protocol == "execute" => undone += 1,
             _ => return Err(format!("outcomes {outcomes:?} of {record}")),
         }
         for outcome in &outcomes[0] {
@@ -150,12 +150,13 @@ fn compare(result: &Result, hidden: bool) -> std::result::Result<(), String> {
             }
         }
     }
-    let rest: Vec<Event> = told.events.filter(|event| !matches!(event, Event::Error(_))).collect();
+    let (errors, rest): (Vec<Event>, Vec<Event>) = told.events.partition(|event| matches!(event, Event::Error(_)));
     if !rest.is_empty() {
         return Err(format!("the server said {rest:?}, and no record does"));
     }
-    if failed_commits > told.passed_over {
-        return Err(format!("{failed_commits} failed commits, {} errors left", told.passed_over));
+    let left = told.passed_over + errors.len();
+    if undone > left {
+        return Err(format!("{undone} executions are said to be undone, by {left} errors"));
     }
     Ok(())
 }
