@@ -189,8 +189,14 @@ CONF
 # apt_of FOLDER ARGUMENT…: apt-get on another Debian
 apt_of() { APT_CONFIG="$1/apt.conf" apt-get -qq "${@:2}" >&2; }
 
-# need_suite NAME: the tests that a driver for Python publishes, in the version that is installed to be tested
+# need_suite NAME: the tests that a driver for Python publishes, in the version that is installed to be tested. Several may be
+# needed at the same time.
 need_suite() {
+  mkdir -p "$root/.work"
+  (flock 9; have_suite "$1") 9>"$root/.work/suites.lock"
+}
+
+have_suite() {
   local folder="$root/.work/suites" wanted="$root/scripts/suites/requirements.txt" version name=$1
   if ! cmp -s "$wanted" "$folder/installed.txt"; then
     step "installing the drivers whose suites are run"
