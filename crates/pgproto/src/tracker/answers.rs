@@ -264,11 +264,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     Request::Bind { portal, .. } => self.taint(self.hides_bound(portal)),
                     _ => {}
                 }
-                if let Some(key) = request.key() {
-                    self.finish(key, failed(), at);
-                } else if let (false, Some(key)) = (matches!(request, Request::Bind { .. }), self.unsettled.take()) {
-                    // What has no record is told of what it undoes; a Bind is told with its Execute.
-                    self.finish_again(key, Outcome::Failed(failure.clone()), at);
+                match (request.key(), &request) {
+                    (Some(key), _) => self.finish(key, failed(), at),
+                    // It is told with its Execute.
+                    (None, Request::Bind { .. }) => {}
+                    // What has no record is told of what it undoes.
+                    (None, _) => {
+                        if let Some(key) = self.unsettled.take() {
+                            self.finish_again(key, Outcome::Failed(failure.clone()), at);
+                        }
+                    }
                 }
                 let mut skipping = Skipping::new(failure.clone());
                 skipping.take(&request);

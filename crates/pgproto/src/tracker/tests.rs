@@ -305,6 +305,11 @@ fn what_a_lost_connection_leaves_uncommitted_is_said_to_be_so() {
     assert_eq!(stage.ended(), "run -=lost");
     stage.tracker.lost();
     assert_eq!(stage.ended(), "");
+    // Also when something failed behind it that was told with what it made the server skip.
+    check(
+        "> parse - A\n> bind - -\n> execute - => = A\n> bind p -\n> execute p => = A
+         < parsed : A=ok\n< bound\n< complete : run -=ok\n< error : run p=skipped\n! lost : run -=lost",
+    );
 }
 
 #[test]
