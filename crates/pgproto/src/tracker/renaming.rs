@@ -28,7 +28,6 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => portals = true,
             }
         }
-        // Once: there may be very many changes, and very many names.
         self.taint(Hidden { statements, portals });
         let unread = |(at, tag): &&(usize, &'static [u8])| {
             let read = facts.changes.binary_search_by_key(at, |(before, _)| *before).ok();
@@ -104,6 +103,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// Which names a text may change unseen. SQL's EXECUTE may run anything that was prepared.
     pub(super) fn hides(&self, facts: &TextFacts) -> Hidden {
         if facts.executes && self.hides { Hidden::ALL } else { facts.hidden() }
+    }
+
+    /// Whether what comes behind a text waits for its end.
+    pub(super) fn needs_fence(&self, facts: &TextFacts) -> bool {
+        facts.needs_fence() || self.hides(facts).any()
     }
 
     /// The same of a statement; of one that nobody knows, all.

@@ -30,7 +30,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         if self.must_wait("Query")? {
             return Ok(Step::Wait);
         }
-        let fence = facts.needs_fence() || self.hides(&facts).any();
+        let fence = self.needs_fence(&facts);
         self.hides |= facts.hidden().any();
         self.push(Request::Query { key, told: Told::default(), facts, text });
         self.next_group();
@@ -116,8 +116,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Meaning::Unknown => None,
         };
         let statement = running.as_ref().and_then(|running| running.portal.statement.clone());
-        let fence = statement.as_ref().is_none_or(|statement| statement.facts.needs_fence());
-        let fence = fence || self.hides_as(statement.as_deref()).any();
+        let fence = statement.as_ref().is_none_or(|statement| self.needs_fence(&statement.facts));
         self.push(Request::Execute { key, statement });
         self.last_execute = Some(key);
         self.raise_fence(fence, true);

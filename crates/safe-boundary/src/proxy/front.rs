@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use domain::session::ToClient;
-use domain::text::is_hidden;
+use domain::text::{self, is_hidden};
 use pgproto::backend::encode;
 use pgproto::notice::{Notice, Severity};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -145,14 +145,7 @@ impl Front {
 fn spelled_out(mut notice: Notice) -> Notice {
     for text in [Some(&mut notice.message), notice.detail.as_mut(), notice.hint.as_mut()].into_iter().flatten() {
         if text.contains(is_hidden) {
-            *text = text.chars().fold(String::new(), |mut plain, c| {
-                if is_hidden(c) {
-                    plain.extend(c.escape_default());
-                } else {
-                    plain.push(c);
-                }
-                plain
-            });
+            *text = text::spelled_out(text);
         }
     }
     notice

@@ -7,27 +7,11 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use domain::text::is_hidden;
+/// Text for a terminal: what could move the cursor, change colours, turn or hide text is spelled out.
+pub(super) use domain::text::spelled_out as terminal;
 
 /// How many characters a name has in a column.
 const NAME_CHARS: usize = 64;
-
-/// Text for a terminal: what could move the cursor, change colours, turn or hide text is spelled out.
-pub(super) fn terminal(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            _ if is_hidden(c) => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-            }
-            _ => shown.push(c),
-        }
-    }
-    shown
-}
 
 /// A name for a column of a terminal: one word, and no longer than names are. What a stranger calls itself must not look
 /// like the columns beside it.

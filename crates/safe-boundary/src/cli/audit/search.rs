@@ -211,7 +211,7 @@ impl Search<'_> {
             self.passed += 1;
             self.waiting_bytes -= found.bytes();
             if found.open {
-                self.unresolved.remove(&Record::from(found.record.clone()).field("/id"));
+                self.unresolved.remove(&found.id);
                 self.unjoined += 1;
             }
             self.keep(found)?;
