@@ -149,7 +149,10 @@ fn every_kind_of_record_fits_the_schema() {
         let (value, ..) = encode(kind, &context, &body);
         assert_eq!(value.pointer(pointer), Some(&expected), "{value}");
     };
-    check(Kind::Cancel, Body::None, "/kind", json!("cancel"));
+    let session = head(Kind::Statement, true).session;
+    check(Kind::Cancel, Body::Cancel { session, pid: 4711 }, "/cancels", json!(session.unwrap().to_string()));
+    check(Kind::Cancel, Body::Cancel { session: None, pid: -1 }, "/cancels", Value::Null);
+    check(Kind::Cancel, Body::Cancel { session: None, pid: -1 }, "/pid", json!(-1));
     check(Kind::Login, Body::Decision(&decision), "/decision/effect", json!("forbid"));
     check(Kind::Connect, Body::Decision(&decision), "/decision/rules/0", json!("no-drop"));
     check(Kind::Statement, Body::Statement(&full), "/statement/portal_b64", json!("/w=="));
