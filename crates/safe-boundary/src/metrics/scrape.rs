@@ -88,11 +88,14 @@ impl Metrics {
         bytes.sample(&[("direction", "to_client")], total(|lane| &lane.bytes_down));
         page.counter(
             "safe_boundary_statements_recorded_total",
-            "Records of statements that were durable before they ran.",
+            "Records of statements (Query, Parse, lone Bind, Execute, call by number, end of a COPY) that were durable before these went up.",
         )
         .is(total(|lane| &lane.statements));
-        page.counter("safe_boundary_statements_refused_total", "Statements refused for want of room for their record.")
-            .is(total(|lane| &lane.statements_refused));
+        page.counter(
+            "safe_boundary_statements_refused_total",
+            "Statements, counted in the same way, that were refused because they could not be recorded.",
+        )
+        .is(total(|lane| &lane.statements_refused));
     }
 
     fn journal(&self, page: &mut Page, moment: Moment) {

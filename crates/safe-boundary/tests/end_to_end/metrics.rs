@@ -53,7 +53,9 @@ fn a_run_is_in_the_numbers_and_nobody_is() {
     let mut cancel = Wire::plain(stage.proxy.address);
     cancel.write(&[&16_u32.to_be_bytes()[..], &80_877_102_u32.to_be_bytes(), &[0; 8]].concat());
     assert!(cancel.try_message().is_none());
-    let open = Wire::signed_in(&stage, ALICE);
+    let mut open = Wire::signed_in(&stage, ALICE);
+    // Longer than a buffer: it is brought to the disk by itself.
+    open.query(&format!("select length('{}')", "x".repeat(300 * 1024)));
     let found = scrape_until(
         &stage,
         &[
@@ -74,7 +76,7 @@ fn a_run_is_in_the_numbers_and_nobody_is() {
             ("safe_boundary_connections_closed_total{outcome=\"cancel\"}", 1.0),
             ("safe_boundary_connections_closed_total{outcome=\"session\"}", 1.0),
             ("safe_boundary_connections_closed_total{outcome=\"internal\"}", 0.0),
-            ("safe_boundary_statements_recorded_total", 2.0),
+            ("safe_boundary_statements_recorded_total", 3.0),
             ("safe_boundary_upstream_connect_seconds_count{database=\"payments\"}", 2.0),
             ("safe_boundary_journal_status{status=\"working\"}", 1.0),
             ("safe_boundary_idp_requests_total{endpoint=\"device_authorization\",outcome=\"answered\"}", 5.0),

@@ -7,7 +7,7 @@ use tlog::hash::Hash;
 
 use super::context::Context;
 use super::encode::Encoder;
-use super::{Body, Head, Hex, Spilled};
+use super::{Body, Head, Hex, Kind, Spilled};
 
 // INVARIANT: what is released records. The profiles `release` and `dist` unwind, because a panic must end one session only,
 // so none of them can be built with this feature; `tests/tidy.rs` holds the profiles to it.
@@ -22,6 +22,8 @@ pub struct Batch {
     /// Where each record ends in `entries`.
     pub(super) ends: Vec<usize>,
     pub(super) blobs: Vec<Blob>,
+    /// How many of the records are of statements.
+    statements: usize,
 }
 
 /// Content too large for a record, to be stored once under its hash.
@@ -38,6 +40,12 @@ impl Batch {
     #[must_use]
     pub const fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// How many of them are records of statements: of what goes up once they are durable.
+    #[must_use]
+    pub const fn statements(&self) -> usize {
+        self.statements
     }
 
     /// Whether there is nothing to store: no record, and no blob for a record that follows.
@@ -75,6 +83,7 @@ impl Batch {
         if cfg!(feature = "unaudited-bench") {
             return;
         }
+        self.statements += usize::from(head.kind == Kind::Statement);
         Encoder::new(self).encode(head, context, body);
     }
 

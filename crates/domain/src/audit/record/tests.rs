@@ -229,9 +229,11 @@ fn a_batch_carries_a_blob_once_and_keeps_the_order_of_records() {
     for n in 0..5 {
         batch.push(&head(Kind::End, true), &context, &Body::End { reason: "x", statements: n });
     }
-    assert_eq!((batch.len(), batch.blobs().len()), (5, 1));
+    assert_eq!((batch.len(), batch.blobs().len(), batch.statements()), (5, 1, 0));
     let order: Vec<Value> =
         batch.entries().map(|entry| serde_json::from_slice::<Value>(entry).unwrap()["statements"].clone()).collect();
     assert_eq!(order, [json!(0), json!(1), json!(2), json!(3), json!(4)]);
     assert_eq!(batch.entries().map(<[u8]>::len).sum::<usize>(), batch.bytes());
+    batch.push(&head(Kind::Statement, true), &context, &Body::Statement(&STATEMENT));
+    assert_eq!((batch.len(), batch.statements()), (6, 1));
 }

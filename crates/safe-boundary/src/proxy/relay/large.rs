@@ -18,6 +18,7 @@ use super::Ended;
 use super::upward::{Upward, lost};
 use crate::clock::now;
 use crate::descriptors;
+use crate::metrics::METRICS;
 use crate::trail::blob::BlobWriter;
 use crate::trail::journal::AppendError;
 
@@ -92,14 +93,20 @@ impl Upward<'_, '_> {
                 Step::Drop => return self.discard(&content, rest).await,
             }
         };
-        let refused = intake.refused;
+        let (refused, statements) = (intake.refused, intake.effect.batch().statements());
         let opened = match intake.effect.unsealed() {
             _ if matches!(content, Content::Refused) && self.shared.journal.blobs().has_failed() => {
                 Err(AppendError::Stopped)
             }
             _ if matches!(content, Content::Refused) => Err(AppendError::Full),
             Ok(flush) => Ok(flush),
-            Err(sealed) => self.shared.journal.append(sealed).await,
+            Err(sealed) => {
+                let opened = self.shared.journal.append(sealed).await;
+                if opened.is_ok() {
+                    METRICS.relay().recorded(statements);
+                }
+                opened
+            }
         };
         match opened {
             Ok(_) if intake.instead.is_some() => {
@@ -112,6 +119,7 @@ impl Upward<'_, '_> {
             Ok(flush) => self.send_up(head, content, rest, flush).await,
             Err(AppendError::Stopped) => Err(Ended::JournalStopped),
             Err(AppendError::Full) => {
+                METRICS.relay().refused(statements);
                 self.discard(&content, rest).await?;
                 let instead = self.shared.conversation.borrow_mut().refuse_large(&refused, tag);
                 self.server.send(&instead).await?;

@@ -97,18 +97,18 @@ impl Upward<'_, '_> {
     async fn round(&mut self) -> Result<(), Ended> {
         let intake = self.shared.conversation.borrow_mut().intake(self.buffer.filled(), now());
         let (taken, refused) = (intake.taken, intake.refused());
-        let records = intake.effect.batch().len();
+        let statements = intake.effect.batch().statements();
         if taken > 0 {
             match intake.effect.unsealed() {
                 Ok(forward) => self.forward(forward).await?,
                 Err(sealed) => match self.shared.journal.append(sealed).await {
                     Ok(forward) => {
-                        METRICS.relay().recorded(records);
+                        METRICS.relay().recorded(statements);
                         self.forward(forward).await?;
                     }
                     Err(AppendError::Stopped) => return Err(Ended::JournalStopped),
                     Err(AppendError::Full) => {
-                        METRICS.relay().refused(records);
+                        METRICS.relay().refused(statements);
                         let raw = self.buffer.filled().get(..taken).unwrap_or_default();
                         let instead = self.shared.conversation.borrow_mut().refuse(&refused, raw);
                         self.server.send(&instead).await?;
