@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::config::Config;
-use crate::metrics::{CancelOutcome, IdpOutcome, METRICS, SessionEnd};
+use crate::metrics::{CancelOutcome, ConnectionEnd, IdpOutcome, METRICS, Refused, SessionEnd, UpstreamFailure};
 
 const MOMENT: Moment = Moment { journal: Status::Full, queued: 3, is_ready: false };
 
@@ -69,6 +69,47 @@ fn families(page: &str) -> Vec<Seen> {
     families
 }
 
+fn documentation() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md")).unwrap()
+}
+
+#[test]
+fn the_documentation_explains_each_value_of_each_label() {
+    let docs = documentation();
+    let check = |heading: &str, values: &[&[&str]]| {
+        let (_, section) = docs.split_once(&format!("\n### {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+        let section = section.split("\n#").next().unwrap();
+        let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), values.len(), "{heading}: {rows:#?}");
+        for (row, values) in rows.iter().zip(values) {
+            let cells = format!("| `{}` | ", values.join("` | `"));
+            assert!(row.starts_with(&cells), "{heading}: {cells} is not {row}");
+        }
+    };
+    check("`outcome` of `safe_boundary_connections_closed_total`", ConnectionEnd::VALUES);
+    check("`reason` and `sqlstate` of `safe_boundary_refusals_total`", Refused::VALUES);
+    check("`outcome` of `safe_boundary_cancels_total`", CancelOutcome::VALUES);
+    check("`outcome` of `safe_boundary_logins_total`", LoginOutcome::VALUES);
+    check("`reason` of `safe_boundary_sessions_ended_total`", SessionEnd::VALUES);
+    check("`reason` of `safe_boundary_upstream_failures_total`", UpstreamFailure::VALUES);
+    check("`endpoint` of `safe_boundary_idp_requests_total`", Endpoint::VALUES);
+    check("`outcome` of `safe_boundary_idp_requests_total`", IdpOutcome::VALUES);
+    let certificates: &[&[&str]] = &[&["server"], &["upstream_root"], &["upstream_client"], &["idp_root"]];
+    check("`used_as` of `safe_boundary_certificate_end_timestamp_seconds`", certificates);
+    // What has no type of its own stands on the page.
+    let page = prepared();
+    for (label, name) in [
+        ("of", "safe_boundary_limit"),
+        ("direction", "safe_boundary_relayed_bytes_total"),
+        ("status", "safe_boundary_journal_status"),
+    ] {
+        let samples = page.lines().filter_map(|line| line.strip_prefix(&format!("{name}{{{label}=\"")));
+        let values: Vec<_> = samples.map(|rest| [rest.split('"').next().unwrap()]).collect();
+        let values: Vec<&[&str]> = values.iter().map(<[&str; 1]>::as_slice).collect();
+        check(&format!("`{label}` of `{name}`"), &values);
+    }
+}
+
 #[test]
 fn the_documentation_says_what_the_page_says() {
     let mut table = String::new();
@@ -76,8 +117,7 @@ fn the_documentation_says_what_the_page_says() {
         let labels: Vec<_> = labels.into_iter().map(|label| format!("`{label}`")).collect();
         writeln!(table, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).unwrap();
     }
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
-    let docs = std::fs::read_to_string(docs).unwrap();
+    let docs = documentation();
     let rows: Vec<_> =
         docs.lines().filter(|line| line.starts_with("| `safe_") || line.starts_with("| `process_")).collect();
     assert_eq!(rows.join("\n"), table.trim_end(), "docs/metrics.md must have this table:\n{table}");
@@ -110,9 +150,9 @@ fn values_of_labels_are_known_beforehand() {
     allow(CancelOutcome::VALUES);
     allow(IdpOutcome::VALUES);
     allow(Endpoint::VALUES);
-    allow(crate::metrics::ConnectionEnd::VALUES);
-    allow(crate::metrics::Refused::VALUES);
-    allow(crate::metrics::UpstreamFailure::VALUES);
+    allow(ConnectionEnd::VALUES);
+    allow(Refused::VALUES);
+    allow(UpstreamFailure::VALUES);
     allow(&[&["working", "full", "stopped", "to_server", "to_client", "server", "1", "", "payments"]]);
     allow(&[&["connections", "connections_per_address", "sessions_per_person", "pending_logins"]]);
     allow(&[&[env!("CARGO_PKG_VERSION")]]);
