@@ -33,7 +33,7 @@ pub enum Format {
 }
 
 /// The columns of a CSV table: a name, and where the value stands in a record.
-const COLUMNS: [(&str, &str); 30] = [
+const COLUMNS: [(&str, &str); 31] = [
     ("time", "/time"),
     ("node", "/node"),
     ("kind", "/kind"),
@@ -64,6 +64,7 @@ const COLUMNS: [(&str, &str); 30] = [
     ("journal", "/journal"),
     ("request", "/request"),
     ("served", "/served"),
+    ("again", "/again"),
 ];
 
 /// Writes out the records of the trail in `dir`.

@@ -128,9 +128,22 @@ impl Record {
             what.insert_str(0, "(bind) ");
         }
         let event = self.value.get("journal").map(plain).unwrap_or_default();
-        let parts =
-            [what, self.field("/decision/effect"), self.field("/decision/reason"), self.field("/reason"), event];
+        let parts = [what, self.step(), self.field("/decision/reason"), self.field("/reason"), event];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+
+    /// What was decided, or which session was to be cancelled; of sign-ins and cancels also the address they came from. It
+    /// stands before the reason, which may be long, and may have words of others in it.
+    fn step(&self) -> String {
+        let (kind, session) = (self.field("/kind"), self.field("/cancels"));
+        let step = match kind.as_str() {
+            "cancel" if session.is_empty() => format!("process {} of no session", self.field("/pid")),
+            "cancel" => format!("process {} of session {session}", self.field("/pid")),
+            _ => self.field("/decision/effect"),
+        };
+        let address = self.field("/client/address");
+        let has_origin = matches!(kind.as_str(), "login" | "cancel") && !address.is_empty();
+        if has_origin { format!("{step}, from {address}") } else { step }
     }
 
     /// What became of a statement, from its outcome record, on one line.

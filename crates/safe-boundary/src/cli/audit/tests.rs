@@ -153,6 +153,33 @@ fn search_says_that_what_had_ended_well_does_not_hold() {
     }
     let (_, out) = trail.run("search --json --person bob@example.com");
     assert_eq!(out, "");
+    let rows = parse_csv(&trail.run("export --format csv").1);
+    let again = rows[0].iter().position(|name| name == "again").unwrap();
+    let cells: Vec<&str> = rows[1..].iter().map(|row| row[again].as_str()).collect();
+    assert_eq!(cells, ["", "", "", "", "", "true", "true"]);
+}
+
+#[test]
+fn search_says_where_sign_ins_and_cancels_came_from() {
+    let mut trail = Trail::new();
+    let nobody = "eve\u{202e}@example.com";
+    let decision = Decision { effect: "refused", rules: &[], reason: Some("too many\nconnections") };
+    trail.record(Kind::Login, nobody, "payments", &Body::Decision(&decision));
+    let session = IdSource::new([3; 6]).session(Timestamp::UNIX_EPOCH);
+    for session in [Some(session), None] {
+        trail.record(Kind::Cancel, nobody, "payments", &Body::Cancel { session, pid: 4711 });
+    }
+    trail.record(Kind::End, nobody, "payments", &Body::End { reason: "client left", statements: 0 });
+    for line in [format!("search --person {nobody}"), "tail --no-follow -n 4".to_owned()] {
+        let (_, out) = trail.run(&line);
+        let what: Vec<&str> = out.lines().rev().take(4).collect();
+        assert!(what[3].ends_with(r" refused, from 127.0.0.1: too many\nconnections"), "{out}");
+        assert!(what[2].ends_with(&format!(" process 4711 of session {session}, from 127.0.0.1")), "{out}");
+        assert!(what[1].ends_with(" process 4711 of no session, from 127.0.0.1"), "{out}");
+        assert!(what[0].ends_with(" client left"), "{out}");
+    }
+    let (_, out) = trail.run(&format!("search --json {session}"));
+    assert_eq!(out.lines().count(), 1, "a cancel is found by the session that it names: {out}");
 }
 
 #[test]
