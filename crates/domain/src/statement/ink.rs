@@ -1,7 +1,8 @@
 //! The pen of one session: everything that its records have in common, and the numbers they carry.
 //!
 //! Promises: records of one session are numbered from 1 in the order in which they are made. A gap means records that
-//! could not be written (a full disk): their statements did not run.
+//! could not be written: statements refused for it (a full disk), which did not run; or outcomes and ends that nothing
+//! waited for and that were too many to keep, of statements that have their own records.
 //! Deliberately not here: what a record says.
 
 use std::sync::Arc;
