@@ -199,4 +199,20 @@ mod tests {
     fn the_command_line_is_consistent() {
         command().debug_assert();
     }
+
+    #[test]
+    fn the_documentation_names_each_verb_and_each_option() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/command-line.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let mut missing = Vec::new();
+        let mut open = vec![(String::new(), command())];
+        while let Some((verb, command)) = open.pop() {
+            let options = command.get_arguments().filter_map(clap::Arg::get_long).map(|long| format!("--{long}"));
+            let named = command.get_subcommands().next().is_none().then(|| verb.trim_start().to_owned());
+            let words = options.chain(named);
+            missing.extend(words.filter(|word| [' ', '`'].iter().all(|end| !page.contains(&format!("`{word}{end}")))));
+            open.extend(command.get_subcommands().map(|next| (format!("{verb} {}", next.get_name()), next.clone())));
+        }
+        assert!(missing.is_empty(), "docs/command-line.md does not say what these are: {missing:?}");
+    }
 }
