@@ -53,7 +53,8 @@ pub(super) struct Server {
     /// and the client's address is what it says. From everybody else such a header is a violation of the protocol.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<Network>,
-    /// The address under which people reach the web page; it is named in messages. Default: `https://NODE:8443`.
+    /// The address of the web page that later versions have. This one only names it, in what a program that cannot show a
+    /// prompt is told. Default: `https://NODE:8443`.
     #[schemars(title = "URL")]
     pub(super) public_url: Option<String>,
     /// Completes a login without a domain: with `example.com`, `alice` means `alice@example.com`.
@@ -224,7 +225,7 @@ pub(super) struct Database {
     /// Whether replication connections are let through.
     #[serde(default)]
     pub(super) replication: bool,
-    /// Words for people and policy, such as `{ environment = "production" }`.
+    /// Words for the policy of later versions, such as `{ environment = "production" }`. This one does nothing with them.
     #[serde(default)]
     pub(super) tags: BTreeMap<String, String>,
     /// Who gets in, and as whom: the first of these that matches one of the person's groups wins.

@@ -25,7 +25,7 @@ tls_cert = {tls_cert}
 tls_key = {tls_key}
 # Completes a login without a domain: `psql -U alice` means alice@example.com.
 {default_domain}
-# The address under which people reach the web page; it is named in messages.
+# The address of the web page that later versions have; this one only names it.
 # public_url = "https://boundary.example.com"
 
 [idp]
