@@ -53,6 +53,10 @@ impl<V> ByName<V> {
         if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) }
     }
 
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.unnamed.iter_mut().chain(self.named.values_mut())
+    }
+
     pub(super) fn insert(&mut self, name: NameOf<'_>, value: V) {
         match name {
             NameOf::Name(name) if !name.is_empty() => drop(self.named.insert(Rc::clone(name), value)),

@@ -32,6 +32,10 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             entry.refused = Some(why);
         }
         self.last_execute = None;
+        // What is denied is on record; what is not, and was skipped, is no longer in flight.
+        if let (Refused::Unrecorded, Some(skipping)) = (why, &mut self.skipping) {
+            skipping.forget();
+        }
         if changes_names {
             self.changing = Changing::default();
             for entry in &self.in_flight {
