@@ -201,7 +201,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     fn ready(&mut self, status: TransactionStatus, at: u64) -> Result<(), OutOfStep> {
         let Some(entry) = self.in_flight.front_mut() else { return Err(OutOfStep("ReadyForQuery")) };
         match &mut entry.request {
-            Request::Sync { .. } | Request::Ready => drop(self.pop()),
+            Request::Sync | Request::Ready => drop(self.pop()),
             Request::Function { key, has_result: true } => {
                 let key = *key;
                 self.pop();
@@ -238,13 +238,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 entry.request = Request::Ready;
                 self.finish(key, failed(), at);
             }
-            Request::Sync { last } => {
-                // The commit failed: what its last Execute had done is undone.
-                self.unsettled = None;
-                if let Some(key) = last.take() {
-                    self.finish_again(key, Outcome::Failed(failure.clone()), at);
-                }
-            }
+            // The commit failed.
+            Request::Sync => self.undone(failure, at),
             Request::Refused { ends_with_ready: true } => entry.request = Request::Ready,
             Request::Ready => {}
             Request::Parse { .. }
@@ -269,11 +264,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     // It is told with its Execute.
                     (None, Request::Bind { .. }) => {}
                     // What has no record is told of what it undoes.
-                    (None, _) => {
-                        if let Some(key) = self.unsettled.take() {
-                            self.finish_again(key, Outcome::Failed(failure.clone()), at);
-                        }
-                    }
+                    (None, _) => self.undone(failure, at),
                 }
                 let mut skipping = Skipping::new(failure.clone());
                 skipping.take(&request);
@@ -286,12 +277,17 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         reaction
     }
 
+    /// What was executed since the last ReadyForQuery does not hold.
+    fn undone(&mut self, failure: &Failure, at: u64) {
+        if let Some(key) = self.unsettled.take() {
+            self.finish_again(key, Outcome::Failed(failure.clone()), at);
+        }
+    }
+
     /// After an error in the extended protocol the server ignores everything before the next Sync.
     fn skip_to_sync(&mut self, mut skipping: Skipping<T, P>, at: u64) {
-        while let Some(entry) = self.in_flight.front_mut() {
-            if let Request::Sync { last } = &mut entry.request {
-                // Nothing of this group is left to commit.
-                *last = None;
+        while let Some(entry) = self.in_flight.front() {
+            if matches!(entry.request, Request::Sync) {
                 return;
             }
             let Some(request) = self.pop() else { break };
@@ -300,7 +296,6 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 self.finish(key, vec![Outcome::Skipped(Rc::clone(&skipping.failure))], at);
             }
         }
-        self.last_execute = None;
         self.skipping = Some(skipping);
     }
 

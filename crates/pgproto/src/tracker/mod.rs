@@ -173,10 +173,8 @@ enum Request<K, T, P> {
         key: K,
         has_result: bool,
     },
-    /// `last` is the group's last Execute: an error at its commit is told there.
-    Sync {
-        last: Option<K>,
-    },
+    /// An error at its commit is told of the last Execute before it.
+    Sync,
     /// Something of ours that fails in the server, in the place of a refused frame.
     Refused {
         ends_with_ready: bool,
@@ -221,7 +219,6 @@ pub struct Tracker<K, T, P> {
     group: u64,
     /// Something has come of the group, and its Sync has not.
     is_within_group: bool,
-    last_execute: Option<K>,
     /// The last Execute that was answered, and whose ReadyForQuery was not: what it did may still be undone.
     unsettled: Option<K>,
     next_mark: u64,
@@ -252,7 +249,6 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             sync_owed: false,
             group: 0,
             is_within_group: false,
-            last_execute: None,
             unsettled: None,
             next_mark: 0,
             statement_doubts: 0,
@@ -369,7 +365,7 @@ impl<K: Copy, T, P> Request<K, T, P> {
             Self::Describe { .. }
             | Self::CloseStatement { .. }
             | Self::ClosePortal { .. }
-            | Self::Sync { .. }
+            | Self::Sync
             | Self::Refused { .. }
             | Self::Ready => None,
         }

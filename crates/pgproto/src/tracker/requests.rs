@@ -118,7 +118,6 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let statement = running.as_ref().and_then(|running| running.portal.statement.clone());
         let fence = statement.as_ref().is_none_or(|statement| self.needs_fence(&statement.facts));
         self.push(Request::Execute { key, statement });
-        self.last_execute = Some(key);
         self.raise_fence(fence, true);
         Ok(Step::Pass(running))
     }
@@ -274,15 +273,13 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     fn push_sync(&mut self) {
         self.skipping = None;
-        let last = self.last_execute.take();
-        self.push(Request::Sync { last });
+        self.push(Request::Sync);
         self.next_group();
     }
 
     const fn next_group(&mut self) {
         self.group += 1;
         self.is_within_group = false;
-        self.last_execute = None;
     }
 
     const fn raise_fence(&mut self, wanted: bool, needs_flush: bool) {

@@ -39,7 +39,7 @@ impl<T, P> Skipping<T, P> {
             Request::Describe { .. }
             | Request::Execute { .. }
             | Request::Function { .. }
-            | Request::Sync { .. }
+            | Request::Sync
             | Request::Refused { .. }
             | Request::Ready => {}
         }

@@ -267,6 +267,27 @@ fn an_error_at_sync_is_told_of_the_last_execute() {
     );
 }
 
+/// What was refused goes up as something of ours, and its Sync as it is.
+#[test]
+fn a_commit_that_fails_is_told_also_when_its_sync_came_with_what_was_refused() {
+    check(
+        "> parse - A
+         > bind - -
+         > execute - => = A
+         ! mark
+         > sync
+         > query Q
+         ! refuse
+         < parsed : A=ok
+         < bound
+         < complete : run -=ok
+         < error 23505 : run -=error
+         < idle
+         < error 42601 : refusal
+         < idle",
+    );
+}
+
 #[test]
 fn a_bind_with_a_record_of_its_own_has_an_outcome() {
     check(
