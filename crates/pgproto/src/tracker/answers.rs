@@ -240,7 +240,10 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             }
             // The commit failed.
             Request::Sync => self.undone(failure, at),
-            Request::Refused { ends_with_ready: true } => entry.request = Request::Ready,
+            Request::Refused { ends_with_ready: true } => {
+                entry.request = Request::Ready;
+                self.undone(failure, at);
+            }
             Request::Ready => {}
             Request::Parse { .. }
             | Request::Bind { .. }

@@ -315,6 +315,15 @@ fn an_error_of_what_has_no_record_is_told_of_what_it_undoes() {
 }
 
 #[test]
+fn a_query_of_ours_that_fails_is_told_of_what_it_undoes() {
+    let begun = "> parse - A\n> bind - -\n> execute - => = A\n< parsed : A=ok\n< bound\n< complete : run -=ok\n";
+    for refused in ["query Q", "function"] {
+        check(&format!("{begun}! mark\n> {refused}\n! refuse\n< error 42601 : refusal run -=error\n< idle"));
+        check(&format!("{begun}> sync\n< idle\n! mark\n> {refused}\n! refuse\n< error 42601 : refusal\n< idle"));
+    }
+}
+
+#[test]
 fn what_a_lost_connection_leaves_uncommitted_is_said_to_be_so() {
     let mut stage = Stage::new();
     for line in
