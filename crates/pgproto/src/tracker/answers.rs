@@ -157,9 +157,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Some(Request::Execute { key, statement }) => {
                 let (key, statement) = (*key, statement.clone());
                 self.pop();
-                let tag = if let Outcome::Completed(tag) = &outcome { outcome::changing_tag(tag) } else { None };
+                let done: &[u8] = if let Outcome::Completed(tag) = &outcome { tag.as_slice() } else { b"" };
+                let tag = outcome::changing_tag(done);
+                // What ended its transaction holds, whatever fails then, and so does what it ended.
+                self.unsettled = (!outcome::ENDINGS.contains(&done)).then_some(key);
                 self.finish(key, vec![outcome], at);
-                self.unsettled = Some(key);
                 let changed = tag.map(|tag| (0, tag));
                 match statement {
                     Some(statement) => self.apply(&statement.facts, &statement.text, changed.as_slice()),

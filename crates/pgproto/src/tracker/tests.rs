@@ -315,6 +315,21 @@ fn an_error_of_what_has_no_record_is_told_of_what_it_undoes() {
 }
 
 #[test]
+fn an_error_does_not_undo_what_has_ended_its_transaction() {
+    for tag in ["COMMIT", "ROLLBACK", "PREPARE TRANSACTION"] {
+        let ended = format!(
+            "> parse - A\n> bind - -\n> execute - => = A\n> parse - E\n> bind - -\n> execute - => = E
+             < parsed : A=ok\n< bound\n< complete : run -=ok\n< parsed : E=ok\n< bound\n< complete {tag} : run -'=ok\n"
+        );
+        check(&format!("{ended}> describe portal p\n< error 34000\n> sync\n< idle"));
+        let mut stage = Stage::new();
+        ended.lines().for_each(|line| stage.line(line.trim()));
+        stage.tracker.lost();
+        assert_eq!(stage.ended(), "", "{tag}");
+    }
+}
+
+#[test]
 fn a_query_of_ours_that_fails_is_told_of_what_it_undoes() {
     let begun = "> parse - A\n> bind - -\n> execute - => = A\n< parsed : A=ok\n< bound\n< complete : run -=ok\n";
     for refused in ["query Q", "function"] {
@@ -326,11 +341,8 @@ fn a_query_of_ours_that_fails_is_told_of_what_it_undoes() {
 #[test]
 fn what_a_lost_connection_leaves_uncommitted_is_said_to_be_so() {
     let mut stage = Stage::new();
-    for line in
-        ["> parse - A", "> bind - -", "> execute - => = A", "< parsed : A=ok", "< bound", "< complete : run -=ok"]
-    {
-        stage.line(line);
-    }
+    let begun = "> parse - A\n> bind - -\n> execute - => = A\n< parsed : A=ok\n< bound\n< complete : run -=ok";
+    begun.lines().for_each(|line| stage.line(line));
     stage.tracker.lost();
     assert_eq!(stage.ended(), "run -=lost");
     stage.tracker.lost();
