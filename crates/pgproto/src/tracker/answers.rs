@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::by_name::NameOf;
 use super::names::Hidden;
 use super::outcome;
-use super::{CopyIn, Failure, Named, OutOfStep, Outcome, Refused, Request, Skipping, Told, Tracker};
+use super::{CopyIn, Failure, Mark, Named, OutOfStep, Outcome, Refused, Request, Skipping, Told, Tracker};
 use crate::backend::TransactionStatus;
 
 /// A server message that ends or changes something.
@@ -154,7 +154,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.copy_in = CopyIn::No;
         match self.in_flight.front_mut().map(|entry| &mut entry.request) {
             Some(Request::Query { told, .. }) => told.add(outcome),
-            Some(Request::Execute { key, statement }) => {
+            Some(Request::Execute { key, statement, .. }) => {
                 let (key, statement) = (*key, statement.clone());
                 self.pop();
                 let done: &[u8] = if let Outcome::Completed(tag) = &outcome { tag.as_slice() } else { b"" };
@@ -231,6 +231,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let copy = std::mem::replace(&mut self.copy_in, CopyIn::No);
         // Nothing in flight: the server speaks of its own accord, as at shutdown.
         let Some(entry) = self.in_flight.front_mut() else { return Reaction::Pass };
+        let mark = entry.mark;
         let reaction = entry.refused.map_or(Reaction::Pass, Reaction::Refusal);
         let failed = || vec![Outcome::Failed(failure.clone())];
         match &mut entry.request {
@@ -273,7 +274,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 }
                 let mut skipping = Skipping::new(failure.clone());
                 skipping.take(&request);
-                self.skip_to_sync(skipping, at);
+                self.skip_to_sync(skipping, mark, at);
             }
         }
         if copy == (CopyIn::Yes { held_sync: true }) {
@@ -289,16 +290,22 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
     }
 
-    /// After an error in the extended protocol the server ignores everything before the next Sync.
-    fn skip_to_sync(&mut self, mut skipping: Skipping<T, P>, at: u64) {
+    /// After an error in the extended protocol, that of the request at `failed`, the server ignores everything before the
+    /// next Sync.
+    fn skip_to_sync(&mut self, mut skipping: Skipping<T, P>, failed: Mark, at: u64) {
         while let Some(entry) = self.in_flight.front() {
             if matches!(entry.request, Request::Sync) {
                 return;
             }
             let Some(request) = self.pop() else { break };
             skipping.take(&request);
-            if let Some(key) = request.key() {
-                self.finish(key, vec![Outcome::Skipped(Rc::clone(&skipping.failure))], at);
+            let Some(key) = request.key() else { continue };
+            let failure = Rc::clone(&skipping.failure);
+            // Of a Bind and its Execute with one record, the Bind was not skipped: code may have run.
+            if matches!(request, Request::Execute { bind: Some(bind), .. } if bind <= failed) {
+                self.finish(key, vec![Outcome::Failed(Failure::clone(&failure))], at);
+            } else {
+                self.finish_skipped(key, failure, at);
             }
         }
         self.skipping = Some(skipping);

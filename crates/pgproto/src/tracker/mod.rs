@@ -161,6 +161,8 @@ enum Request<K, T, P> {
     Execute {
         key: K,
         statement: Option<Rc<Prepared<T>>>,
+        /// The Bind that it has one record with.
+        bind: Option<Mark>,
     },
     CloseStatement {
         name: Rc<[u8]>,
@@ -343,6 +345,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let bytes = at.saturating_sub(self.attributed);
         self.attributed = at;
         self.finished.push(Finished { key, outcomes, bytes, again: false });
+    }
+
+    /// The server does not execute it, because of an error.
+    fn finish_skipped(&mut self, key: K, failure: Rc<Failure>, at: u64) {
+        self.finish(key, vec![Outcome::Skipped(failure)], at);
     }
 
     /// What has ended well before does not hold, or may not.

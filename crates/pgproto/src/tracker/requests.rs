@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{
-    CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Outcome, Portal, Prepared, Request, Running, Step,
+    CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Portal, Prepared, Request, Running, Step,
     TextFacts, Told, Tracker, effective,
 };
 use crate::frontend::Target;
@@ -88,15 +88,22 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         Ok(Step::Pass(bound))
     }
 
-    /// The Bind at `mark`, the last frame but for Describes, has a record of its own: its end is told.
+    /// The Bind at `mark`, which no answer can have ended yet, has a record of its own: its end is told.
     pub fn record_bind(&mut self, mark: Mark, key: K) {
         let at = self.in_flight.partition_point(|entry| entry.mark < mark);
         let entry = self.in_flight.get_mut(at).filter(|entry| entry.mark == mark);
         if let Some(Request::Bind { key: end, .. }) = entry.map(|entry| &mut entry.request) {
             *end = Some(key);
         } else if let Some(skipping) = &self.skipping {
-            let outcomes = vec![Outcome::Skipped(Rc::clone(&skipping.failure))];
-            self.finish(key, outcomes, self.attributed);
+            let failure = Rc::clone(&skipping.failure);
+            self.finish_skipped(key, failure, self.attributed);
+        }
+    }
+
+    /// The Execute that has just passed has one record with the Bind at `mark`, which no answer can have ended yet.
+    pub fn join_bind(&mut self, mark: Mark) {
+        if let Some(Request::Execute { bind, .. }) = self.in_flight.back_mut().map(|entry| &mut entry.request) {
+            *bind = Some(mark);
         }
     }
 
@@ -117,7 +124,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         let statement = running.as_ref().and_then(|running| running.portal.statement.clone());
         let fence = statement.as_ref().is_none_or(|statement| self.needs_fence(&statement.facts));
-        self.push(Request::Execute { key, statement });
+        self.push(Request::Execute { key, statement, bind: None });
         self.raise_fence(fence, true);
         Ok(Step::Pass(running))
     }
@@ -266,8 +273,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         skipping.take(&request);
         if let Some(key) = request.key() {
-            let outcomes = vec![Outcome::Skipped(Rc::clone(&skipping.failure))];
-            self.finish(key, outcomes, self.attributed);
+            let failure = Rc::clone(&skipping.failure);
+            self.finish_skipped(key, failure, self.attributed);
         }
     }
 

@@ -40,6 +40,33 @@ impl Stage {
         told
     }
 
+    /// An Execute: says what it runs.
+    fn execute(&mut self, shown: &str, portal: &[u8]) -> String {
+        let key = self.key(&format!("run {shown}"));
+        match self.tracker.execute(portal, key) {
+            Ok(Step::Pass(running)) => {
+                let text = running.as_ref().and_then(|running| {
+                    let doubt = if running.certain { "" } else { "?" };
+                    running.portal.statement.as_ref().map(|statement| format!("= {}{doubt}", statement.text))
+                });
+                text.unwrap_or_else(|| "= ?".to_owned())
+            }
+            Ok(Step::Wait) => "wait".to_owned(),
+            Ok(Step::Drop) => "drop".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// A Bind and its Execute with one record and a Describe between them.
+    fn bind_and_execute(&mut self, shown: &str, portal: &[u8], statement: &[u8]) -> String {
+        let mark = self.tracker.mark();
+        assert_eq!(step(self.tracker.bind(portal, statement, |_| ()).map(|step| step.map(drop))), "pass");
+        assert_eq!(step(self.tracker.describe(Target::Portal(portal))), "pass");
+        let told = self.execute(shown, portal);
+        self.tracker.join_bind(mark);
+        told
+    }
+
     /// Does what a line says, and says what came of it.
     fn client(&mut self, line: &str) -> String {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -59,21 +86,8 @@ impl Stage {
             }
             "bind" => step(self.tracker.bind(&bytes(name), &bytes(text), |_| ()).map(|step| step.map(drop))),
             "bindalone" => self.bind_alone(name, &bytes(name), &bytes(text)),
-            "execute" => {
-                let key = self.key(&format!("run {name}"));
-                match self.tracker.execute(&bytes(name), key) {
-                    Ok(Step::Pass(running)) => {
-                        let text = running.as_ref().and_then(|running| {
-                            let doubt = if running.certain { "" } else { "?" };
-                            running.portal.statement.as_ref().map(|statement| format!("= {}{doubt}", statement.text))
-                        });
-                        text.unwrap_or_else(|| "= ?".to_owned())
-                    }
-                    Ok(Step::Wait) => "wait".to_owned(),
-                    Ok(Step::Drop) => "drop".to_owned(),
-                    Err(error) => error.to_string(),
-                }
-            }
+            "execute" => self.execute(name, &bytes(name)),
+            "run" => self.bind_and_execute(name, &bytes(name), &bytes(text)),
             "describe" | "close" => {
                 let (is_statement, name) = target(name, text);
                 let target = if is_statement { Target::Statement(&name) } else { Target::Portal(&name) };
@@ -302,6 +316,26 @@ fn a_bind_with_a_record_of_its_own_has_an_outcome() {
          < idle",
     );
     check("> parse - A\n< error : A=error\n> bindalone - -\n! ended : bind -=skipped\n> sync\n< idle");
+}
+
+/// The server plans at Bind, and code runs there: an Execute whose record is that of its Bind too was not just skipped.
+#[test]
+fn an_execute_is_not_skipped_whose_record_is_that_of_a_bind_that_ran() {
+    let run = |answers: &str| {
+        check(&format!(
+            "> parse s A\n> run p s => = A\n> run q s => = A\n> execute q => = A\n> sync\n{answers}\n< idle"
+        ));
+    };
+    run("< error : A=error, run p=skipped, run q=skipped, run q'=skipped");
+    run("< parsed : A=ok\n< error : run p=error, run q=skipped, run q'=skipped");
+    run("< parsed : A=ok\n< bound\n< error : run p=error, run q=skipped, run q'=skipped");
+    run("< parsed : A=ok\n< bound\n< columns\n< error : run p=error, run q=skipped, run q'=skipped");
+    let ran = "< parsed : A=ok\n< bound\n< columns\n< complete : run p=ok\n";
+    run(&format!("{ran}< error : run q=error, run q'=skipped"));
+    run(&format!("{ran}< bound\n< error : run p=error, run q=error, run q'=skipped"));
+    run(&format!("{ran}< bound\n< columns\n< error : run q=error, run q'=skipped"));
+    // The server skips already.
+    check("> parse s A\n< error : A=error\n> run p s => = A\n! ended : run p=skipped\n> sync\n< idle");
 }
 
 /// An error that comes before the ReadyForQuery undoes what was done since the last one.

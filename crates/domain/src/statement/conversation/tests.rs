@@ -93,7 +93,8 @@ fn a_bind_has_a_record_of_its_own_unless_its_execute_comes_with_it() {
     let protocols = |records: &[Value]| -> Vec<String> {
         records.iter().map(|record| record["statement"]["protocol"].as_str().unwrap().to_owned()).collect()
     };
-    let describe = b"D\0\0\0\x06P\0".to_vec();
+    let [describe, nowhere, other] =
+        [&b"P\0"[..], b"Snowhere\0", b"Pother\0"].map(|target| frame(FrontendTag::Describe, target));
     let mut sync = Vec::new();
     encode::sync(&mut sync);
     for (frames, expected) in [
@@ -101,6 +102,9 @@ fn a_bind_has_a_record_of_its_own_unless_its_execute_comes_with_it() {
         (vec![bind(b"1"), describe.clone(), execute()], vec!["parse", "execute"]),
         (vec![bind(b"1")], vec!["parse", "bind"]),
         (vec![bind(b"1"), describe], vec!["parse", "bind"]),
+        // Their failure would leave the Execute skipped, and the Bind without a trace.
+        (vec![bind(b"1"), nowhere, execute()], vec!["parse", "bind", "execute"]),
+        (vec![bind(b"1"), other, execute()], vec!["parse", "bind", "execute"]),
         (vec![bind(b"1"), sync], vec!["parse", "bind"]),
         (vec![bind(b"1"), bind(b"2"), execute()], vec!["parse", "bind", "execute"]),
         (vec![bind(b"1"), execute(), execute()], vec!["parse", "execute", "execute"]),
@@ -111,6 +115,21 @@ fn a_bind_has_a_record_of_its_own_unless_its_execute_comes_with_it() {
         assert_eq!(records[1]["statement"]["text"], "select $1");
         assert_eq!(records[1]["statement"]["params"][0]["value"], "1");
     }
+}
+
+#[test]
+fn an_execute_that_came_with_a_bind_that_fails_is_told_its_error() {
+    let mut stage = Stage::new(Parameters::Full);
+    let (records, ..) = stage.judge(&[parse(b"select $1"), bind(b"1"), execute(), execute()].concat());
+    stage.answer(BackendTag::ParseComplete, b"");
+    let told = stage.answer(BackendTag::ErrorResponse, ERROR);
+    let told: Vec<_> = told.iter().map(|one| (&one["of"], one["outcome"]["result"].as_str().unwrap())).collect();
+    assert_eq!(told, [(&records[1]["id"], "error")]);
+    // The second ran nothing, and nothing came with it.
+    let intake = stage.intake(&frame(FrontendTag::Sync, b""));
+    assert_eq!(intake.taken, 5);
+    let told = stage.outcomes();
+    assert_eq!((told.len(), &told[0]["of"], &told[0]["outcome"]["result"]), (1, &records[2]["id"], &json!("skipped")));
 }
 
 #[test]
