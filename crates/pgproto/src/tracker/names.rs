@@ -139,7 +139,7 @@ impl TextFacts {
     /// The facts of a statement that this text prepares, or declares a cursor for: queries, which change no names by themselves.
     #[must_use]
     pub(super) fn of_prepared(&self) -> Self {
-        Self { hidden: self.hidden, recodes: self.recodes, ..Self::default() }
+        Self { hidden: self.hidden, executes: self.executes, recodes: self.recodes, ..Self::default() }
     }
 
     /// Whether it gives a name to something, so that its text is needed later.

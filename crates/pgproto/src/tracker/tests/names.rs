@@ -189,6 +189,15 @@ fn names_are_in_doubt_when_sql_executes_what_hides_changes() {
     later(cursor, "DECLARE CURSOR", &run, "< complete SELECT 1 : run c=ok\n> sync\n< open");
     let run = format!("> bind - x => pass flush\n> execute - => wait\n< bound\n> execute - => = begin; {query}? flush");
     later(query, "PREPARE", &run, "< complete SELECT 1 : run -=ok\n> sync\n< open");
+    // What that runs may itself run what was prepared.
+    let (cursor, query) = ("declare c cursor for select f('execute y')", "prepare x as select f('execute y')");
+    let hides = "> parse y deallocate s\n> sync\n< parsed : deallocate s=ok\n< open";
+    let run = format!("{hides}\n> execute c => = begin; {cursor} flush\n> sync => wait");
+    later(cursor, "DECLARE CURSOR", &run, "< complete SELECT 1 : run c=ok\n> sync\n< open");
+    let run = format!(
+        "{hides}\n> bind - x => pass flush\n> execute - => wait\n< bound\n> execute - => = begin; {query} flush"
+    );
+    later(query, "PREPARE", &run, "< complete SELECT 1 : run -=ok\n> sync\n< open");
     // Nothing that was prepared changes names, or nothing that was prepared is run.
     after("select 2", "execute x", "complete SELECT 1", "= A");
     after("select 2", "execute x", "error", "= A");
