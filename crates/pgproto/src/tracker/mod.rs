@@ -13,6 +13,7 @@ mod by_name;
 mod changing;
 mod names;
 mod outcome;
+mod portals;
 mod refusing;
 mod renaming;
 mod requests;
@@ -31,6 +32,7 @@ use changing::Changing;
 pub use names::TextFacts;
 use outcome::Told;
 pub use outcome::{Failure, Finished, Outcome};
+use portals::Portals;
 use skipping::Skipping;
 
 /// The server compares names of statements and portals up to this many bytes (`NAMEDATALEN - 1`).
@@ -64,7 +66,6 @@ pub struct Portal<T, P> {
     pub params: Option<P>,
     /// False when code inside the server may have changed what the statement's name means.
     pub certain: bool,
-    survives_commit: bool,
 }
 
 /// What an Execute will run.
@@ -210,7 +211,7 @@ pub struct Tracker<K, T, P> {
     in_flight: VecDeque<InFlight<K, T, P>>,
     changing: Changing,
     statements: ByName<Named<Prepared<T>>>,
-    portals: ByName<Named<Portal<T, P>>>,
+    portals: Portals<Named<Portal<T, P>>>,
     status: TransactionStatus,
     copy_in: CopyIn,
     /// Frames wait until this request has ended or has begun a COPY from the client.
@@ -243,7 +244,7 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             in_flight: VecDeque::new(),
             changing: Changing::default(),
             statements: ByName::default(),
-            portals: ByName::default(),
+            portals: Portals::default(),
             status: TransactionStatus::Idle,
             copy_in: CopyIn::No,
             fence: None,

@@ -63,13 +63,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     statement_name: Rc::default(),
                     params: None,
                     certain: true,
-                    survives_commit: *hold,
                 };
                 let doubts = self.portal_doubts;
                 let named = Named { value: Rc::new(portal), certain: name.is_ascii(), doubts };
-                self.portals.insert(NameOf::Name(name), named);
+                if *hold {
+                    self.portals.hold(NameOf::Name(name), named);
+                } else {
+                    self.portals.insert(NameOf::Name(name), named);
+                }
             }
-            Change::CloseCursor(name) => drop(self.portals.remove(name)),
+            Change::CloseCursor(name) => self.portals.remove(name),
             Change::CloseAllCursors => self.portals.clear(),
             Change::DiscardAll => {
                 self.statements.remove_named();

@@ -81,7 +81,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let certain = statement.as_ref().is_some_and(|statement| statement.certain);
         let statement = statement.map(|statement| statement.value);
         let statement_name = statement_name.into();
-        let bound = Rc::new(Portal { statement, statement_name, params, certain, survives_commit: false });
+        let bound = Rc::new(Portal { statement, statement_name, params, certain });
         let fence = self.hides_bound(&bound).any();
         self.push(Request::Bind { key: None, name: effective(portal).into(), portal: Rc::clone(&bound) });
         self.raise_fence(fence, true);

@@ -593,6 +593,31 @@ fn many_doubtful_changes_of_many_names_take_linear_time() {
     }
 }
 
+/// If each ReadyForQuery looked at all of them, this would take a billion looks.
+#[test]
+fn many_syncs_beside_many_held_cursors_take_linear_time() {
+    let mut stage = Stage::new();
+    let tracker = &mut stage.tracker;
+    let (texts, cursors, mut at) = (50_u64, 1_000, 0);
+    let mut answer = |tracker: &mut Told, answer| {
+        at += 1;
+        tracker.answer(answer, at).unwrap();
+    };
+    for number in 0..texts {
+        let declare = |cursor: u64| format!("declare c{number}_{cursor} cursor with hold for select 1;");
+        let text: String = (0..cursors).map(declare).collect();
+        tracker.query(text.clone(), TextFacts::of(text.as_bytes()), 0).unwrap();
+        (0..cursors).for_each(|_| answer(tracker, Answer::Complete(b"DECLARE CURSOR")));
+        answer(tracker, Answer::Ready(TransactionStatus::Idle));
+    }
+    assert_eq!(tracker.names(), 50_000);
+    for _ in 0..20_000 {
+        assert_eq!(tracker.sync(), Step::Pass(()));
+        answer(tracker, Answer::Ready(TransactionStatus::Idle));
+    }
+    assert_eq!(tracker.names(), 50_000);
+}
+
 mod copies;
 mod names;
 mod properties;
