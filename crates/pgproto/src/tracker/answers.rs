@@ -222,7 +222,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.unsettled = None;
         self.status = status;
         if status == TransactionStatus::Idle {
-            self.portals.end_transaction();
+            self.end_transaction();
         }
         Ok(())
     }

@@ -231,6 +231,8 @@ pub struct Tracker<K, T, P> {
     portal_doubts: u64,
     /// Something has been prepared, or has run, that may change names unseen: SQL's EXECUTE may run it.
     hides: bool,
+    /// Until the transaction has ended, names that SQL can write may change unseen.
+    runs_at_end: bool,
     skipping: Option<Skipping<T, P>>,
     types: Budget,
     finished: Vec<Finished<K>>,
@@ -257,6 +259,7 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             statement_doubts: 0,
             portal_doubts: 0,
             hides: false,
+            runs_at_end: false,
             skipping: None,
             types: Budget::new(TYPES_MAX),
             finished: Vec::new(),

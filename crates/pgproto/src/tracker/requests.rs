@@ -311,48 +311,45 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     fn statement(&self, name: &[u8]) -> Meaning<Named<Prepared<T>>> {
         if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.statements.find(name)) {
-            return would_be(name, skipped.as_ref());
+            return self.would_be(name, skipped.as_ref());
         }
         let changed = self.changed(self.changing.statements.find(name), |request| match request {
-            Request::Parse { statement, .. } => would_be(name, Some(statement)),
+            Request::Parse { statement, .. } => self.would_be(name, Some(statement)),
             _ => Meaning::Unknown,
         });
-        let doubts = self.statement_doubts;
         changed.unwrap_or_else(|| match self.statements.find(name) {
-            Some(named) => Meaning::Known(named.after(doubts, name)),
+            Some(named) => Meaning::Known(self.now(name, named, self.statement_doubts)),
             None => Meaning::Unknown,
         })
     }
 
     fn portal(&self, name: &[u8]) -> Meaning<Named<Portal<T, P>>> {
         if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.portals.find(name)) {
-            return would_be(name, skipped.as_ref());
+            return self.would_be(name, skipped.as_ref());
         }
         let changed = self.changed(self.changing.portals.find(name), |request| match request {
-            Request::Bind { portal, .. } => would_be(name, Some(portal)),
+            Request::Bind { portal, .. } => self.would_be(name, Some(portal)),
             _ => Meaning::Unknown,
         });
         changed.unwrap_or_else(|| match self.portals.find(name) {
             // The end of an earlier group may be the end of its transaction, and so of the portal.
             Some(_) if self.in_flight.front().is_some_and(|entry| entry.group != self.group) => Meaning::Open,
-            Some(named) => Meaning::Known(named.after(self.portal_doubts, name)),
+            Some(named) => Meaning::Known(self.now(name, named, self.portal_doubts)),
             None => Meaning::Unknown,
         })
     }
-}
 
-impl<V> Named<V> {
-    /// What a name means after names of its kind were in doubt so often. The unnamed cannot be written in SQL.
-    fn after(&self, doubts: u64, name: &[u8]) -> Self {
-        let certain = self.certain && (name.is_empty() || self.doubts == doubts);
-        Self { certain, ..self.clone() }
+    /// What a name means after names of its kind were in doubt so often.
+    fn now<V>(&self, name: &[u8], named: &Named<V>, doubts: u64) -> Named<V> {
+        let is_after = name.is_empty() || (named.doubts == doubts && !self.runs_at_end);
+        Named { certain: named.certain && is_after, ..named.clone() }
     }
-}
 
-/// What a name means after a change that is not answered.
-fn would_be<V>(name: &[u8], value: Option<&Rc<V>>) -> Meaning<Named<V>> {
-    match value {
-        Some(value) => Meaning::Known(Named { value: Rc::clone(value), certain: name.is_ascii(), doubts: 0 }),
-        None => Meaning::Unknown,
+    /// What a name means after a change that is not answered.
+    fn would_be<V>(&self, name: &[u8], value: Option<&Rc<V>>) -> Meaning<Named<V>> {
+        match value {
+            Some(value) => Meaning::Known(Named { value: Rc::clone(value), certain: self.is_clear(name), doubts: 0 }),
+            None => Meaning::Unknown,
+        }
     }
 }

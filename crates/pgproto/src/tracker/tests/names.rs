@@ -204,6 +204,50 @@ fn names_are_in_doubt_when_sql_executes_what_hides_changes() {
     after(block, "grant execute on function f to public", "complete GRANT", "= A");
 }
 
+/// The query of a cursor WITH HOLD runs when its transaction ends, and nothing says so then.
+#[test]
+fn names_are_in_doubt_until_what_a_held_cursor_hides_has_run() {
+    for (text, doubt) in [
+        ("declare c cursor with hold for select f('deallocate s')", "?"),
+        ("declare c cursor with hold for select f('execute y')", "?"),
+        ("select f('declare c cursor with hold for select f(''deallocate s'')')", "?"),
+        ("do $$ x $$", "?"),
+        ("declare c cursor with hold for select 1", ""),
+        ("select f('deallocate s')", ""),
+    ] {
+        let tag = tag(text);
+        check(&format!(
+            "> query begin
+             < complete BEGIN
+             < open : begin=ok
+             > query {text}
+             > sync => wait
+             < complete {tag}
+             < open : {text}=ok
+             > parse s A
+             > bind q s
+             > execute q => = A{doubt}
+             > sync
+             < parsed : A=ok
+             < bound
+             < complete : run q=ok
+             < open
+             > query commit
+             < complete COMMIT
+             < idle : commit=ok
+             > bind q s
+             > execute q => = A{doubt}
+             > sync
+             < bound
+             < complete : run q'=ok
+             < idle
+             > parse t T
+             > bind q t
+             > execute q => = T"
+        ));
+    }
+}
+
 /// The server plans at Bind, and so runs what its text hides there.
 #[test]
 fn names_are_in_doubt_after_a_bind_of_what_hides_changes() {
