@@ -89,6 +89,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         let (key, name, value) = (*key, Rc::clone(name), Rc::clone(statement));
         self.pop();
+        // The name is given when code has run.
+        self.taint(self.hides(&value.facts));
         let named = Named { value, certain: name.is_ascii(), doubts: self.statement_doubts };
         self.statements.insert(NameOf::Name(&name), named);
         self.finish(key, vec![Outcome::Completed(Vec::new())], at);
@@ -263,6 +265,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 match &request {
                     Request::Execute { statement, .. } => self.taint(self.hides_as(statement.as_deref())),
                     Request::Bind { portal, .. } => self.taint(self.hides_bound(portal)),
+                    Request::Parse { statement, .. } => self.taint(self.hides(&statement.facts)),
                     _ => {}
                 }
                 match (request.key(), &request) {

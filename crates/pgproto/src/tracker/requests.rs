@@ -40,6 +40,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     /// A Parse.
     ///
+    /// The server checks the constants of the text against their types here, and code may run for that.
+    ///
     /// # Errors
     /// [`DuringCopy`]: the server would end the connection.
     pub fn parse(&mut self, name: &[u8], text: T, facts: TextFacts, types: &[u32], key: K) -> Result<Step, DuringCopy> {
@@ -48,8 +50,10 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
         let types = RefCell::new(self.types.keep(types));
         let statement = Rc::new(Prepared { text, facts: facts.of_one_statement(), types });
+        let fence = self.hides(&statement.facts).any();
         self.hides |= statement.facts.hidden().any() || statement.facts.changes_names();
         self.push(Request::Parse { key, name: effective(name).into(), statement });
+        self.raise_fence(fence, true);
         Ok(Step::Pass(()))
     }
 
