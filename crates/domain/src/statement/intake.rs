@@ -14,9 +14,9 @@ use super::conversation::{
 };
 use super::held::{Held, Text};
 use super::params;
-use super::refusal::{NOT_BY_NUMBER, may_be_called};
+use super::refusal::may_be_called;
 use crate::audit::pending::Unrecorded;
-use crate::audit::record::{Batch, Body, Content, Decision, Kind, Protocol, Statement};
+use crate::audit::record::{Batch, Body, Content, Kind, Protocol, Statement};
 
 /// How many bytes of records are made before the frames they are for go up. What is left of the client's bytes waits for its
 /// turn, and other sessions have theirs.
@@ -300,15 +300,9 @@ impl Conversation {
             Step::Pass(()) => {
                 let args = arguments(&call);
                 let statement = function_call(call.oid, self.keeps_parameters().then_some(Content::Bytes(&args)));
-                self.record_denied(batch, key, &statement);
-                Ok(Step::Pass(self.deny_function(mark, key)))
+                Ok(Step::Pass(self.deny_function(mark, key, &statement, batch)))
             }
         }
-    }
-
-    pub(super) fn record_denied(&mut self, batch: &mut Batch, key: Key, statement: &Statement<'_>) {
-        let decision = Decision { effect: "forbid", rules: &[], reason: Some(NOT_BY_NUMBER) };
-        self.ink.write(batch, Kind::Denied, key.id, key.sent, &Body::Refused(statement, &decision));
     }
 
     fn copy_end(&mut self, failed: bool, batch: &mut Batch, now: Timestamp) -> Step {

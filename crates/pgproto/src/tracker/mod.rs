@@ -2,7 +2,8 @@
 //!
 //! Promises: names mean what they mean in the server, under pipelining too. A name changes when the server says so
 //! (ParseComplete, CloseComplete), not when the client asks; where the answer is open, the client's next frame waits.
-//! Every key that was put in flight comes back exactly once as [`Finished`] (a failed commit adds a second one).
+//! Every key that was put in flight, and not refused, comes back once as [`Finished`]; that of an Execute once more where
+//! what it did does not hold, or may not.
 //! Deliberately not here: IO, records, and what code inside the server (functions, DO) does to names unseen; where a
 //! text shows that it may, names are marked uncertain.
 //!

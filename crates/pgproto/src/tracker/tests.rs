@@ -1,8 +1,10 @@
 //! Conversations in a small language, and properties of random ones.
 //!
-//! A line is a frame of the client with the step expected of it, or an answer of the server with what it ends:
-//! `> parse s A` passes; `> bind p s !wait` waits; `> execute p = A` runs A (`A?` uncertainly, `?` nobody knows);
-//! `< parsed : A=ok` ends A's request. Keys are the texts; a text used twice gets `'` behind it the second time.
+//! A line is a frame of the client with the step expected of it, an answer of the server with what it ends, or a stage
+//! direction: `> parse s A` passes; `> bind p s => wait` waits; `=> pass flush` wants a Flush behind it;
+//! `> execute p => = A` runs A (`A?` uncertainly, `?` nobody knows); `> bindalone p s` is a Bind with a record of its own,
+//! `> run p s` a Bind and its Execute with one; `< parsed : A=ok` ends A's request; `! mark` and `! refuse` refuse what stands
+//! between them. `-` is the empty name. Keys are the texts, `bind p` and `run p`; what is used again gets `'` behind it.
 
 use super::answers::{Answer, Reaction};
 use super::*;
