@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{
-    CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Portal, Prepared, Request, Running, Step,
-    TextFacts, Told, Tracker, effective,
+    CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Portal, Prepared, Request, Running, Step, TextFacts,
+    Told, Tracker, effective,
 };
 use crate::frontend::Target;
 

@@ -261,7 +261,9 @@ fn no_record_names_a_blob_that_was_refused_while_the_server_skips() {
     stage.answer(BackendTag::ErrorResponse, ERROR);
     let text = Spilled { sha256: Hex(tlog::hash::Hash::default()), bytes: 0 };
     let frame = LargeFrame::Parse { name: Vec::new(), text, types: Vec::new() };
-    let Step::Pass(judged) = stage.conversation.large(&frame, Timestamp::UNIX_EPOCH).unwrap() else { panic!("it waits") };
+    let Step::Pass(judged) = stage.conversation.large(&frame, Timestamp::UNIX_EPOCH).unwrap() else {
+        panic!("it waits")
+    };
     let _ = stage.conversation.refuse_large(&judged.refused, FrontendTag::Parse);
     assert_names_what_is_stored(&mut stage, "a large text");
 }
