@@ -33,7 +33,7 @@ pub fn sql_words(raw: &[u8]) {
 /// Whether the text is said to hide changes; only its `Debug` tells.
 fn hides(text: &[u8]) -> bool {
     let shown = format!("{:?}", TextFacts::of(text));
-    shown.contains("Hidden { statements: true") || shown.contains("portals: true }")
+    shown.contains("Hidden { statements: true") || shown.contains("portals: true")
 }
 
 /// Types that have a decoder, some that have none, and none at all.

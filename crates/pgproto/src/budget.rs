@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// How many items a session may keep. Clones are one budget.
-#[derive(Clone, Debug)]
+/// How many items a session may keep.
+#[derive(Debug)]
 pub struct Budget {
     kept: Rc<Cell<usize>>,
     max: usize,

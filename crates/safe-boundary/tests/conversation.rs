@@ -167,7 +167,13 @@ fn content(result: &Result) -> Vec<String> {
     // How many pieces of COPY data there are, and whether a Bind comes with its Execute, is for the pieces to say.
     let is_cut = |record: &Value| matches!(record["statement"]["protocol"].as_str(), Some("bind" | "copy"));
     let statements = statements(&result.records).into_iter().filter(|(record, _)| !is_cut(record));
-    statements.map(|(record, outcomes)| format!("{} {outcomes:?}", record["statement"])).collect()
+    let told = |(record, mut outcomes): (&Value, Vec<Vec<Value>>)| {
+        // With its Bind it has the error of that Bind, without it is skipped.
+        let results = outcomes.iter_mut().flatten().filter(|one| one["result"] == "skipped");
+        results.for_each(|one| one["result"] = "error".into());
+        format!("{} {outcomes:?}", record["statement"])
+    };
+    statements.map(told).collect()
 }
 
 /// What the client got, without the numbers that calls return: new large objects have new ones.

@@ -37,8 +37,7 @@ pub const NAMES_MAX: usize = 100_000;
 /// How many outcomes are told in one batch: a batch that cannot be kept is lost as a whole, and each may have a long message.
 const OUTCOMES_MAX: usize = 128;
 
-/// The longest message of what is skipped, in bytes: thousands may be skipped for it, and a Bind whose Execute came with it
-/// has no other record.
+/// The longest message of what is skipped, in bytes: thousands may be skipped for it.
 const SKIPPED_BYTES_MAX: usize = 256;
 
 /// The state of one conversation.

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use pgproto::frame;
 use pgproto::frontend::expect_empty;
-use pgproto::frontend::{Bind, Close, CopyFail, Describe, Execute, FrontendTag, FunctionCall, Parse, Query};
+use pgproto::frontend::{Bind, Close, CopyFail, Describe, Execute, FrontendTag, FunctionCall, Parse, Query, Target};
 use pgproto::tracker::{Portal, Step, TextFacts};
 
 use super::conversation::{
@@ -14,9 +14,9 @@ use super::conversation::{
 };
 use super::held::{Held, Text};
 use super::params;
-use super::refusal::{NOT_BY_NUMBER, may_be_called};
+use super::refusal::may_be_called;
 use crate::audit::pending::Unrecorded;
-use crate::audit::record::{Batch, Body, Content, Decision, Kind, Protocol, Statement};
+use crate::audit::record::{Batch, Body, Content, Kind, Protocol, Statement};
 
 /// How many bytes of records are made before the frames they are for go up. What is left of the client's bytes waits for its
 /// turn, and other sessions have theirs.
@@ -129,7 +129,7 @@ impl Conversation {
             FrontendTag::Bind => self.bind(&Bind::parse(body)?, batch, now),
             FrontendTag::Execute => self.execute(Execute::parse(body)?, batch, now),
             FrontendTag::FunctionCall => self.function(&FunctionCall::parse(body)?, batch, now),
-            FrontendTag::Describe => Ok(self.tracker.describe(Describe::parse(body)?.target)?),
+            FrontendTag::Describe => self.describe(Describe::parse(body)?.target, batch, now),
             FrontendTag::Close => Ok(self.tracker.close(Close::parse(body)?.target)?),
             FrontendTag::Sync => {
                 expect_empty(tag, body)?;
@@ -220,6 +220,16 @@ impl Conversation {
         Ok(step.map(|portal| self.bound = Some(Bound { mark, name: bind.portal.into(), portal })))
     }
 
+    /// A Bind waits for its Execute behind a Describe of its portal, as drivers send them. Any other Describe may fail for reasons
+    /// of its own.
+    fn describe(&mut self, target: Target<'_>, batch: &mut Batch, now: Timestamp) -> Result<Step, Violation> {
+        let is_of = |bound: &Bound| matches!(target, Target::Portal(name) if name == bound.name);
+        if !self.bound.as_ref().is_some_and(is_of) {
+            self.record_bound(batch, now);
+        }
+        Ok(self.tracker.describe(target)?)
+    }
+
     /// A Bind runs code: functions while the statement is planned, checks of its parameters' types. So it has a record, that
     /// of the Execute which came together with it, or its own.
     pub(super) fn record_bound(&mut self, batch: &mut Batch, now: Timestamp) {
@@ -237,12 +247,10 @@ impl Conversation {
             Step::Drop => return Ok(Step::Drop),
         };
         let runs = running.as_ref().map(|running| (&*running.portal, running.certain));
-        if let Some(Bound { portal, .. }) = &self.bound
-            && runs.is_some_and(|(runs, _)| std::ptr::eq(runs, &**portal))
-        {
-            self.bound = None;
+        match self.bound.take_if(|bound| runs.is_some_and(|(runs, _)| std::ptr::eq(runs, &*bound.portal))) {
+            Some(bound) => self.tracker.join_bind(bound.mark),
+            None => self.record_bound(batch, now),
         }
-        self.record_bound(batch, now);
         self.record_portal(batch, key, Protocol::Execute, execute.portal, runs, execute.max_rows);
         Ok(Step::Pass(()))
     }
@@ -292,15 +300,9 @@ impl Conversation {
             Step::Pass(()) => {
                 let args = arguments(&call);
                 let statement = function_call(call.oid, self.keeps_parameters().then_some(Content::Bytes(&args)));
-                self.record_denied(batch, key, &statement);
-                Ok(Step::Pass(self.deny_function(mark, key)))
+                Ok(Step::Pass(self.deny_function(mark, key, &statement, batch)))
             }
         }
-    }
-
-    pub(super) fn record_denied(&mut self, batch: &mut Batch, key: Key, statement: &Statement<'_>) {
-        let decision = Decision { effect: "forbid", rules: &[], reason: Some(NOT_BY_NUMBER) };
-        self.ink.write(batch, Kind::Denied, key.id, key.sent, &Body::Refused(statement, &decision));
     }
 
     fn copy_end(&mut self, failed: bool, batch: &mut Batch, now: Timestamp) -> Step {

@@ -101,13 +101,12 @@ impl Conversation {
             Step::Wait => Ok(Step::Wait),
             Step::Drop => Ok(Step::Drop),
             Step::Pass(()) => {
-                let is_denied = matches!(frame, LargeFrame::Function { oid, .. } if !may_be_called(*oid));
-                if is_denied {
-                    self.record_denied(&mut batch, key, &statement);
+                let instead = if matches!(frame, LargeFrame::Function { oid, .. } if !may_be_called(*oid)) {
+                    Some(self.deny_function(refused.mark, key, &statement, &mut batch))
                 } else {
                     self.record(&mut batch, key, &statement);
-                }
-                let instead = is_denied.then(|| self.deny_function(refused.mark, key));
+                    None
+                };
                 Ok(Step::Pass(self.sealed(batch, refused, instead)))
             }
         }

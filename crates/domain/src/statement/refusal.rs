@@ -12,6 +12,7 @@ use pgproto::tracker::{Mark, Refused as Why};
 
 use super::conversation::{Conversation, Intake, Key};
 use crate::audit::id::RecordId;
+use crate::audit::record::{Batch, Body, Decision, Kind, Statement};
 
 /// A text that no grammar accepts, so it fails in every state of a transaction; told to the server's own log.
 const NOT_A_STATEMENT: &[u8] = b"safe_boundary: a statement was refused before it reached this server";
@@ -31,7 +32,7 @@ pub(super) fn may_be_called(oid: u32) -> bool {
 }
 
 /// Why a call by number is refused, for the record.
-pub(super) const NOT_BY_NUMBER: &str = "only large-object functions may be called by number";
+const NOT_BY_NUMBER: &str = "only large-object functions may be called by number";
 
 /// What the client is told in the place of the failure of ours.
 #[must_use]
@@ -68,8 +69,16 @@ impl Conversation {
         out
     }
 
-    /// The frame since `mark`, a FunctionCall, must not run: what goes up in its place.
-    pub(super) fn deny_function(&mut self, mark: Mark, key: Key) -> Vec<u8> {
+    /// The frame since `mark`, a FunctionCall, must not run: it is on record as denied; what goes up in its place.
+    pub(super) fn deny_function(
+        &mut self,
+        mark: Mark,
+        key: Key,
+        statement: &Statement<'_>,
+        batch: &mut Batch,
+    ) -> Vec<u8> {
+        let decision = Decision { effect: "forbid", rules: &[], reason: Some(NOT_BY_NUMBER) };
+        self.ink.write(batch, Kind::Denied, key.id, key.sent, &Body::Refused(statement, &decision));
         self.tracker.refuse_since(mark, Why::Denied);
         // That it is denied says all: it has no outcome, also where the server skips.
         drop(self.tracker.finished_of(|ended| ended.key == key));

@@ -4,6 +4,7 @@
 //! Deliberately not here: SQL; the texts of `client` are known by their first words, and chance decides what fails.
 
 mod effects;
+mod truth;
 
 use std::collections::HashMap;
 
@@ -14,16 +15,7 @@ use pgproto::notice::{Notice, Severity};
 use pgproto::sqlstate::SqlState;
 
 use effects::{ends_transaction, is_ours};
-
-/// What became of one statement that went up.
-#[derive(Debug)]
-pub(super) struct Truth {
-    pub(super) protocol: &'static str,
-    /// The text that it ran, or would have.
-    pub(super) text: Option<String>,
-    /// `ok`, `error`, `suspended`, `skipped`: one for each statement that came to its end.
-    pub(super) results: Vec<&'static str>,
-}
+pub(super) use truth::Truth;
 
 #[derive(Clone, Debug)]
 struct Portal {
@@ -171,30 +163,6 @@ impl Server {
         }
     }
 
-    fn truth(&mut self, protocol: &'static str, text: Option<&str>, results: Vec<&'static str>) {
-        self.truths.push(Truth { protocol, text: text.map(str::to_owned), results });
-    }
-
-    fn skipped(&mut self, tag: u8, body: &[u8]) {
-        let text = |text: &[u8]| String::from_utf8(text.to_vec()).unwrap();
-        match tag {
-            b'Q' if !is_ours(body) => {
-                let text = text(Query::parse(body).unwrap().text);
-                self.truth("simple", Some(&text), vec!["skipped"]);
-            }
-            b'P' => {
-                let parse = Parse::parse(body).unwrap();
-                if !is_ours(parse.text) {
-                    self.truth("parse", Some(&text(parse.text)), vec!["skipped"]);
-                }
-            }
-            b'B' => self.truth("bind", None, vec!["skipped"]),
-            b'E' => self.truth("execute", None, vec!["skipped"]),
-            b'F' => self.truth("function", None, vec!["skipped"]),
-            _ => {}
-        }
-    }
-
     fn query(&mut self, text: &[u8], chance: u8) {
         self.statements.remove(&b""[..]);
         if is_ours(text) {
@@ -255,10 +223,6 @@ impl Server {
         self.ready();
     }
 
-    fn result(&mut self, result: &'static str) {
-        self.truths.last_mut().unwrap().results.push(result);
-    }
-
     fn copy(&mut self, tag: u8, rest: Option<Vec<String>>, chance: u8) {
         match tag {
             b'd' | b'H' | b'S' => self.mode = Mode::Copies(rest),
@@ -304,7 +268,7 @@ impl Server {
 
     fn bind(&mut self, bind: &Bind<'_>, fails: bool) {
         let text = self.statements.get(&key(bind.statement)).cloned();
-        self.truth("bind", text.as_deref(), vec!["error"]);
+        self.truth_of("bind", bind.portal, text.as_deref(), vec!["error"]);
         let Some(text) = text else { return self.error(true) };
         let name = key(bind.portal);
         if self.status == TransactionStatus::Failed && !ends_transaction(&text) {
@@ -324,26 +288,26 @@ impl Server {
     fn execute(&mut self, execute: Execute<'_>, chance: u8) {
         let name = key(execute.portal);
         let Some(portal) = self.portals.get(&name).cloned() else {
-            self.truth("execute", None, vec!["error"]);
+            self.truth_of("execute", &name, None, vec!["error"]);
             return self.error(true);
         };
         let text = portal.text;
         let (is_cursor, is_select) = (portal.is_cursor, text.starts_with("select") || portal.is_cursor);
         let is_failed = self.status == TransactionStatus::Failed && (is_cursor || !ends_transaction(&text));
         if chance.is_multiple_of(8) || is_failed || (portal.is_done && !is_select && !text.is_empty()) {
-            self.truth("execute", Some(&text), vec!["error"]);
+            self.truth_of("execute", &name, Some(&text), vec!["error"]);
             return self.error(true);
         }
         if text.is_empty() {
-            self.truth("execute", Some(&text), vec!["ok"]);
+            self.truth_of("execute", &name, Some(&text), vec!["ok"]);
             return self.say(b'I', b"");
         }
         if is_select && execute.max_rows > 0 && chance.is_multiple_of(2) {
-            self.truth("execute", Some(&text), vec!["suspended"]);
+            self.truth_of("execute", &name, Some(&text), vec!["suspended"]);
             return self.say(b's', b"");
         }
         if text.starts_with("copy ") && !is_cursor {
-            self.truth("execute", Some(&text), Vec::new());
+            self.truth_of("execute", &name, Some(&text), Vec::new());
             self.say(b'G', &[0, 0, 0]);
             self.flush();
             self.portals.entry(name).and_modify(|portal| portal.is_done = true);
@@ -352,12 +316,12 @@ impl Server {
         }
         match if is_cursor { Ok(&b"SELECT 1"[..]) } else { self.run(&text, Some(&name), false, true) } {
             Ok(tag) => {
-                self.truth("execute", Some(&text), vec!["ok"]);
+                self.truth_of("execute", &name, Some(&text), vec!["ok"]);
                 encode::command_complete(&mut self.kept_back, tag).unwrap();
                 self.portals.entry(name).and_modify(|portal| portal.is_done = true);
             }
             Err(()) => {
-                self.truth("execute", Some(&text), vec!["error"]);
+                self.truth_of("execute", &name, Some(&text), vec!["error"]);
                 self.error(true);
             }
         }

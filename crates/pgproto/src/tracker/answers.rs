@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::by_name::NameOf;
 use super::names::Hidden;
 use super::outcome;
-use super::{CopyIn, Failure, Named, OutOfStep, Outcome, Refused, Request, Skipping, Told, Tracker};
+use super::{CopyIn, Failure, Mark, Named, OutOfStep, Outcome, Refused, Request, Skipping, Told, Tracker};
 use crate::backend::TransactionStatus;
 
 /// A server message that ends or changes something.
@@ -89,6 +89,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         let (key, name, value) = (*key, Rc::clone(name), Rc::clone(statement));
         self.pop();
+        // The name is given when code has run.
+        self.taint(self.hides(&value.facts));
         let named = Named { value, certain: name.is_ascii(), doubts: self.statement_doubts };
         self.statements.insert(NameOf::Name(&name), named);
         self.finish(key, vec![Outcome::Completed(Vec::new())], at);
@@ -154,12 +156,14 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.copy_in = CopyIn::No;
         match self.in_flight.front_mut().map(|entry| &mut entry.request) {
             Some(Request::Query { told, .. }) => told.add(outcome),
-            Some(Request::Execute { key, statement }) => {
+            Some(Request::Execute { key, statement, .. }) => {
                 let (key, statement) = (*key, statement.clone());
                 self.pop();
-                let tag = if let Outcome::Completed(tag) = &outcome { outcome::changing_tag(tag) } else { None };
+                let done: &[u8] = if let Outcome::Completed(tag) = &outcome { tag.as_slice() } else { b"" };
+                let tag = outcome::changing_tag(done);
+                // What ended its transaction holds, whatever fails then, and so does what it ended.
+                self.unsettled = (!outcome::ENDINGS.contains(&done)).then_some(key);
                 self.finish(key, vec![outcome], at);
-                self.unsettled = Some(key);
                 let changed = tag.map(|tag| (0, tag));
                 match statement {
                     Some(statement) => self.apply(&statement.facts, &statement.text, changed.as_slice()),
@@ -201,7 +205,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     fn ready(&mut self, status: TransactionStatus, at: u64) -> Result<(), OutOfStep> {
         let Some(entry) = self.in_flight.front_mut() else { return Err(OutOfStep("ReadyForQuery")) };
         match &mut entry.request {
-            Request::Sync { .. } | Request::Ready => drop(self.pop()),
+            Request::Sync | Request::Ready => drop(self.pop()),
             Request::Function { key, has_result: true } => {
                 let key = *key;
                 self.pop();
@@ -220,7 +224,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.unsettled = None;
         self.status = status;
         if status == TransactionStatus::Idle {
-            self.portals.retain(|portal| portal.value.survives_commit);
+            self.end_transaction();
         }
         Ok(())
     }
@@ -229,6 +233,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let copy = std::mem::replace(&mut self.copy_in, CopyIn::No);
         // Nothing in flight: the server speaks of its own accord, as at shutdown.
         let Some(entry) = self.in_flight.front_mut() else { return Reaction::Pass };
+        let mark = entry.mark;
         let reaction = entry.refused.map_or(Reaction::Pass, Reaction::Refusal);
         let failed = || vec![Outcome::Failed(failure.clone())];
         match &mut entry.request {
@@ -238,14 +243,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 entry.request = Request::Ready;
                 self.finish(key, failed(), at);
             }
-            Request::Sync { last } => {
-                // The commit failed: what its last Execute had done is undone.
-                self.unsettled = None;
-                if let Some(key) = last.take() {
-                    self.finish_again(key, Outcome::Failed(failure.clone()), at);
-                }
+            // The commit failed.
+            Request::Sync => self.undone(failure, at),
+            Request::Refused { ends_with_ready: true } => {
+                entry.request = Request::Ready;
+                self.undone(failure, at);
             }
-            Request::Refused { ends_with_ready: true } => entry.request = Request::Ready,
             Request::Ready => {}
             Request::Parse { .. }
             | Request::Bind { .. }
@@ -262,6 +265,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 match &request {
                     Request::Execute { statement, .. } => self.taint(self.hides_as(statement.as_deref())),
                     Request::Bind { portal, .. } => self.taint(self.hides_bound(portal)),
+                    Request::Parse { statement, .. } => self.taint(self.hides(&statement.facts)),
                     _ => {}
                 }
                 match (request.key(), &request) {
@@ -269,15 +273,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     // It is told with its Execute.
                     (None, Request::Bind { .. }) => {}
                     // What has no record is told of what it undoes.
-                    (None, _) => {
-                        if let Some(key) = self.unsettled.take() {
-                            self.finish_again(key, Outcome::Failed(failure.clone()), at);
-                        }
-                    }
+                    (None, _) => self.undone(failure, at),
                 }
                 let mut skipping = Skipping::new(failure.clone());
                 skipping.take(&request);
-                self.skip_to_sync(skipping, at);
+                self.skip_to_sync(skipping, mark, at);
             }
         }
         if copy == (CopyIn::Yes { held_sync: true }) {
@@ -286,21 +286,31 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         reaction
     }
 
-    /// After an error in the extended protocol the server ignores everything before the next Sync.
-    fn skip_to_sync(&mut self, mut skipping: Skipping<T, P>, at: u64) {
-        while let Some(entry) = self.in_flight.front_mut() {
-            if let Request::Sync { last } = &mut entry.request {
-                // Nothing of this group is left to commit.
-                *last = None;
+    /// What was executed since the last ReadyForQuery does not hold.
+    fn undone(&mut self, failure: &Failure, at: u64) {
+        if let Some(key) = self.unsettled.take() {
+            self.finish_again(key, Outcome::Failed(failure.clone()), at);
+        }
+    }
+
+    /// After an error in the extended protocol, that of the request at `failed`, the server ignores everything before the
+    /// next Sync.
+    fn skip_to_sync(&mut self, mut skipping: Skipping<T, P>, failed: Mark, at: u64) {
+        while let Some(entry) = self.in_flight.front() {
+            if matches!(entry.request, Request::Sync) {
                 return;
             }
             let Some(request) = self.pop() else { break };
             skipping.take(&request);
-            if let Some(key) = request.key() {
-                self.finish(key, vec![Outcome::Skipped(Rc::clone(&skipping.failure))], at);
+            let Some(key) = request.key() else { continue };
+            let failure = Rc::clone(&skipping.failure);
+            // Of a Bind and its Execute with one record, the Bind was not skipped: code may have run.
+            if matches!(request, Request::Execute { bind: Some(bind), .. } if bind <= failed) {
+                self.finish(key, vec![Outcome::Failed(Failure::clone(&failure))], at);
+            } else {
+                self.finish_skipped(key, failure, at);
             }
         }
-        self.last_execute = None;
         self.skipping = Some(skipping);
     }
 

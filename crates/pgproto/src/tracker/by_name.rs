@@ -53,6 +53,10 @@ impl<V> ByName<V> {
         if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) }
     }
 
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.unnamed.iter_mut().chain(self.named.values_mut())
+    }
+
     pub(super) fn insert(&mut self, name: NameOf<'_>, value: V) {
         match name {
             NameOf::Name(name) if !name.is_empty() => drop(self.named.insert(Rc::clone(name), value)),
@@ -67,17 +71,6 @@ impl<V> ByName<V> {
     /// Keeps the unnamed one only.
     pub(super) fn remove_named(&mut self) {
         self.named.clear();
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    pub(super) fn retain(&mut self, is_kept: impl Fn(&V) -> bool) {
-        self.unnamed.take_if(|value| !is_kept(value));
-        if !self.named.is_empty() {
-            self.named.retain(|_, value| is_kept(value));
-        }
     }
 }
 
@@ -95,8 +88,7 @@ mod tests {
         values.insert(NameOf::Unnamed, 3);
         assert_eq!(values.find_mut(b""), Some(&mut 3));
         values.insert(NameOf::Name(&name), 4);
-        values.retain(|value| *value == 4);
-        assert_eq!((values.find(b""), values.len()), (None, 1));
+        assert_eq!(values.remove(b""), Some(3));
         assert_eq!(values.remove(b"a"), Some(4));
         values.insert(NameOf::Name(&name), 5);
         values.insert(NameOf::Name(&empty), 6);

@@ -52,7 +52,7 @@ fn changed<K, T, P>(request: &Request<K, T, P>) -> (Option<NameOf<'_>>, Option<N
         Request::Describe { .. }
         | Request::Execute { .. }
         | Request::Function { .. }
-        | Request::Sync { .. }
+        | Request::Sync
         | Request::Refused { .. }
         | Request::Ready => (None, None),
     }

@@ -2,7 +2,8 @@
 //!
 //! Promises: names mean what they mean in the server, under pipelining too. A name changes when the server says so
 //! (ParseComplete, CloseComplete), not when the client asks; where the answer is open, the client's next frame waits.
-//! Every key that was put in flight comes back exactly once as [`Finished`] (a failed commit adds a second one).
+//! Every key that was put in flight, and not refused, comes back once as [`Finished`]; that of an Execute once more where
+//! what it did does not hold, or may not.
 //! Deliberately not here: IO, records, and what code inside the server (functions, DO) does to names unseen; where a
 //! text shows that it may, names are marked uncertain.
 //!
@@ -13,6 +14,7 @@ mod by_name;
 mod changing;
 mod names;
 mod outcome;
+mod portals;
 mod refusing;
 mod renaming;
 mod requests;
@@ -31,6 +33,7 @@ use changing::Changing;
 pub use names::TextFacts;
 use outcome::Told;
 pub use outcome::{Failure, Finished, Outcome};
+use portals::Portals;
 use skipping::Skipping;
 
 /// The server compares names of statements and portals up to this many bytes (`NAMEDATALEN - 1`).
@@ -64,7 +67,6 @@ pub struct Portal<T, P> {
     pub params: Option<P>,
     /// False when code inside the server may have changed what the statement's name means.
     pub certain: bool,
-    survives_commit: bool,
 }
 
 /// What an Execute will run.
@@ -161,6 +163,8 @@ enum Request<K, T, P> {
     Execute {
         key: K,
         statement: Option<Rc<Prepared<T>>>,
+        /// The Bind that it has one record with.
+        bind: Option<Mark>,
     },
     CloseStatement {
         name: Rc<[u8]>,
@@ -173,10 +177,8 @@ enum Request<K, T, P> {
         key: K,
         has_result: bool,
     },
-    /// `last` is the group's last Execute: an error at its commit is told there.
-    Sync {
-        last: Option<K>,
-    },
+    /// An error at its commit is told of the last Execute before it.
+    Sync,
     /// Something of ours that fails in the server, in the place of a refused frame.
     Refused {
         ends_with_ready: bool,
@@ -210,7 +212,7 @@ pub struct Tracker<K, T, P> {
     in_flight: VecDeque<InFlight<K, T, P>>,
     changing: Changing,
     statements: ByName<Named<Prepared<T>>>,
-    portals: ByName<Named<Portal<T, P>>>,
+    portals: Portals<Named<Portal<T, P>>>,
     status: TransactionStatus,
     copy_in: CopyIn,
     /// Frames wait until this request has ended or has begun a COPY from the client.
@@ -221,7 +223,6 @@ pub struct Tracker<K, T, P> {
     group: u64,
     /// Something has come of the group, and its Sync has not.
     is_within_group: bool,
-    last_execute: Option<K>,
     /// The last Execute that was answered, and whose ReadyForQuery was not: what it did may still be undone.
     unsettled: Option<K>,
     next_mark: u64,
@@ -231,6 +232,8 @@ pub struct Tracker<K, T, P> {
     portal_doubts: u64,
     /// Something has been prepared, or has run, that may change names unseen: SQL's EXECUTE may run it.
     hides: bool,
+    /// Until the transaction has ended, names that SQL can write may change unseen.
+    runs_at_end: bool,
     skipping: Option<Skipping<T, P>>,
     types: Budget,
     finished: Vec<Finished<K>>,
@@ -244,7 +247,7 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             in_flight: VecDeque::new(),
             changing: Changing::default(),
             statements: ByName::default(),
-            portals: ByName::default(),
+            portals: Portals::default(),
             status: TransactionStatus::Idle,
             copy_in: CopyIn::No,
             fence: None,
@@ -252,12 +255,12 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             sync_owed: false,
             group: 0,
             is_within_group: false,
-            last_execute: None,
             unsettled: None,
             next_mark: 0,
             statement_doubts: 0,
             portal_doubts: 0,
             hides: false,
+            runs_at_end: false,
             skipping: None,
             types: Budget::new(TYPES_MAX),
             finished: Vec::new(),
@@ -349,6 +352,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.finished.push(Finished { key, outcomes, bytes, again: false });
     }
 
+    /// The server does not execute it, because of an error.
+    fn finish_skipped(&mut self, key: K, failure: Rc<Failure>, at: u64) {
+        self.finish(key, vec![Outcome::Skipped(failure)], at);
+    }
+
     /// What has ended well before does not hold, or may not.
     fn finish_again(&mut self, key: K, outcome: Outcome, at: u64) {
         self.finish(key, vec![outcome], at);
@@ -369,7 +377,7 @@ impl<K: Copy, T, P> Request<K, T, P> {
             Self::Describe { .. }
             | Self::CloseStatement { .. }
             | Self::ClosePortal { .. }
-            | Self::Sync { .. }
+            | Self::Sync
             | Self::Refused { .. }
             | Self::Ready => None,
         }

@@ -40,11 +40,14 @@ pub struct TextFacts {
 pub(super) struct Hidden {
     pub(super) statements: bool,
     pub(super) portals: bool,
+    /// Also when the transaction ends: the query of a cursor WITH HOLD runs then.
+    pub(super) at_end: bool,
 }
 
 impl Hidden {
-    pub(super) const ALL: Self = Self { statements: true, portals: true };
+    pub(super) const ALL: Self = Self { statements: true, portals: true, at_end: true };
 
+    /// Whether they may change while it runs.
     pub(super) const fn any(self) -> bool {
         self.statements || self.portals
     }
@@ -139,7 +142,7 @@ impl TextFacts {
     /// The facts of a statement that this text prepares, or declares a cursor for: queries, which change no names by themselves.
     #[must_use]
     pub(super) fn of_prepared(&self) -> Self {
-        Self { hidden: self.hidden, recodes: self.recodes, ..Self::default() }
+        Self { hidden: self.hidden, executes: self.executes, recodes: self.recodes, ..Self::default() }
     }
 
     /// Whether it gives a name to something, so that its text is needed later.
@@ -152,8 +155,12 @@ impl TextFacts {
         self.may_copy || self.recodes || !self.changes.is_empty() || self.hidden.any()
     }
 
-    pub(super) const fn hidden(&self) -> Hidden {
-        self.hidden
+    pub(super) fn hidden(&self) -> Hidden {
+        let holds = self.changes.iter().any(|(_, change)| matches!(change, Change::Declare { hold: true, .. }));
+        let changes_statements = self.hidden.statements || self.executes;
+        // Code may declare such a cursor, too.
+        let at_end = if holds { self.hidden.any() || self.executes } else { self.hidden.portals && changes_statements };
+        Hidden { at_end, ..self.hidden }
     }
 
     const fn hide(&mut self, mentions: Mentions) {

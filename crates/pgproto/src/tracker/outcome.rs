@@ -101,6 +101,9 @@ impl Told {
 pub(super) const OF_STATEMENTS: [&[u8]; 4] = [b"PREPARE", b"DEALLOCATE", b"DEALLOCATE ALL", b"DISCARD ALL"];
 pub(super) const OF_PORTALS: [&[u8]; 4] = [b"DECLARE CURSOR", b"CLOSE CURSOR", b"CLOSE CURSOR ALL", b"DISCARD ALL"];
 
+/// Tags of commands that end a transaction.
+pub(super) const ENDINGS: [&[u8]; 3] = [b"COMMIT", b"ROLLBACK", b"PREPARE TRANSACTION"];
+
 /// The tag, if its command changes names.
 pub(super) fn changing_tag(tag: &[u8]) -> Option<&'static [u8]> {
     OF_STATEMENTS.into_iter().chain(OF_PORTALS).find(|known| *known == tag)

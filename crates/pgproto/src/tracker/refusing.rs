@@ -14,11 +14,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         for entry in self.in_flight.range_mut(first..) {
             changes_names |= Changing::is_by(&entry.request);
             let ends_with_ready = match &mut entry.request {
-                Request::Sync { last } => {
-                    *last = None;
-                    continue;
-                }
-                Request::Refused { .. } | Request::Ready => continue,
+                Request::Sync | Request::Refused { .. } | Request::Ready => continue,
                 Request::Query { .. } | Request::Function { .. } => true,
                 Request::Parse { .. }
                 | Request::Bind { .. }
@@ -31,7 +27,10 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             entry.request = Request::Refused { ends_with_ready };
             entry.refused = Some(why);
         }
-        self.last_execute = None;
+        // What is denied is on record; what is not, and was skipped, is no longer in flight.
+        if let (Refused::Unrecorded, Some(skipping)) = (why, &mut self.skipping) {
+            skipping.forget();
+        }
         if changes_names {
             self.changing = Changing::default();
             for entry in &self.in_flight {

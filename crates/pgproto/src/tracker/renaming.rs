@@ -14,7 +14,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// What a text did to names. `changed`: where the server has said that something changed; what it has not said of the
     /// text's own changes may have happened all the same, where an error came in the place of the last tag.
     pub(super) fn apply(&mut self, facts: &TextFacts, text: &T, changed: &[(usize, &'static [u8])]) {
-        let Hidden { mut statements, mut portals } = self.hides(facts);
+        let Hidden { mut statements, mut portals, at_end } = self.hides(facts);
         for (before, change) in &facts.changes {
             if changed.binary_search(&(*before, change.tag())).is_ok() {
                 self.change(change, text, facts);
@@ -28,7 +28,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 Change::Declare { .. } | Change::CloseCursor(_) | Change::CloseAllCursors => portals = true,
             }
         }
-        self.taint(Hidden { statements, portals });
+        self.taint(Hidden { statements, portals, at_end });
         let unread = |(at, tag): &&(usize, &'static [u8])| {
             let read = facts.changes.binary_search_by_key(at, |(before, _)| *before).ok();
             read.and_then(|read| facts.changes.get(read)).is_none_or(|(_, change)| change.tag() != *tag)
@@ -63,13 +63,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                     statement_name: Rc::default(),
                     params: None,
                     certain: true,
-                    survives_commit: *hold,
                 };
                 let doubts = self.portal_doubts;
                 let named = Named { value: Rc::new(portal), certain: name.is_ascii(), doubts };
-                self.portals.insert(NameOf::Name(name), named);
+                if *hold {
+                    self.portals.hold(NameOf::Name(name), named);
+                } else {
+                    self.portals.insert(NameOf::Name(name), named);
+                }
             }
-            Change::CloseCursor(name) => drop(self.portals.remove(name)),
+            Change::CloseCursor(name) => self.portals.remove(name),
             Change::CloseAllCursors => self.portals.clear(),
             Change::DiscardAll => {
                 self.statements.remove_named();
@@ -98,6 +101,21 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     pub(super) fn taint(&mut self, hidden: Hidden) {
         self.statement_doubts += u64::from(hidden.statements);
         self.portal_doubts += u64::from(hidden.portals);
+        self.runs_at_end |= hidden.at_end;
+    }
+
+    /// What was to run at the end of the transaction has run.
+    pub(super) fn end_transaction(&mut self) {
+        self.portals.end_transaction();
+        if std::mem::take(&mut self.runs_at_end) {
+            self.taint(Hidden { at_end: false, ..Hidden::ALL });
+        }
+    }
+
+    /// Whether a name means one thing: the server folds and cuts what is not ASCII by rules of its encoding. The unnamed
+    /// cannot be written in SQL.
+    pub(super) fn is_clear(&self, name: &[u8]) -> bool {
+        name.is_empty() || (name.is_ascii() && !self.runs_at_end)
     }
 
     /// Which names a text may change unseen. SQL's EXECUTE may run anything that was prepared.

@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{
-    CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Outcome, Portal, Prepared, Request, Running, Step,
-    TextFacts, Told, Tracker, effective,
+    CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Portal, Prepared, Request, Running, Step, TextFacts,
+    Told, Tracker, effective,
 };
 use crate::frontend::Target;
 
@@ -40,6 +40,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     /// A Parse.
     ///
+    /// The server checks the constants of the text against their types here, and code may run for that.
+    ///
     /// # Errors
     /// [`DuringCopy`]: the server would end the connection.
     pub fn parse(&mut self, name: &[u8], text: T, facts: TextFacts, types: &[u32], key: K) -> Result<Step, DuringCopy> {
@@ -48,8 +50,10 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
         let types = RefCell::new(self.types.keep(types));
         let statement = Rc::new(Prepared { text, facts: facts.of_one_statement(), types });
+        let fence = self.hides(&statement.facts).any();
         self.hides |= statement.facts.hidden().any() || statement.facts.changes_names();
         self.push(Request::Parse { key, name: effective(name).into(), statement });
+        self.raise_fence(fence, true);
         Ok(Step::Pass(()))
     }
 
@@ -81,22 +85,29 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let certain = statement.as_ref().is_some_and(|statement| statement.certain);
         let statement = statement.map(|statement| statement.value);
         let statement_name = statement_name.into();
-        let bound = Rc::new(Portal { statement, statement_name, params, certain, survives_commit: false });
+        let bound = Rc::new(Portal { statement, statement_name, params, certain });
         let fence = self.hides_bound(&bound).any();
         self.push(Request::Bind { key: None, name: effective(portal).into(), portal: Rc::clone(&bound) });
         self.raise_fence(fence, true);
         Ok(Step::Pass(bound))
     }
 
-    /// The Bind at `mark`, the last frame but for Describes, has a record of its own: its end is told.
+    /// The Bind at `mark`, which no answer can have ended yet, has a record of its own: its end is told.
     pub fn record_bind(&mut self, mark: Mark, key: K) {
         let at = self.in_flight.partition_point(|entry| entry.mark < mark);
         let entry = self.in_flight.get_mut(at).filter(|entry| entry.mark == mark);
         if let Some(Request::Bind { key: end, .. }) = entry.map(|entry| &mut entry.request) {
             *end = Some(key);
         } else if let Some(skipping) = &self.skipping {
-            let outcomes = vec![Outcome::Skipped(Rc::clone(&skipping.failure))];
-            self.finish(key, outcomes, self.attributed);
+            let failure = Rc::clone(&skipping.failure);
+            self.finish_skipped(key, failure, self.attributed);
+        }
+    }
+
+    /// The Execute that has just passed has one record with the Bind at `mark`, which no answer can have ended yet.
+    pub fn join_bind(&mut self, mark: Mark) {
+        if let Some(Request::Execute { bind, .. }) = self.in_flight.back_mut().map(|entry| &mut entry.request) {
+            *bind = Some(mark);
         }
     }
 
@@ -117,8 +128,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         let statement = running.as_ref().and_then(|running| running.portal.statement.clone());
         let fence = statement.as_ref().is_none_or(|statement| self.needs_fence(&statement.facts));
-        self.push(Request::Execute { key, statement });
-        self.last_execute = Some(key);
+        self.push(Request::Execute { key, statement, bind: None });
         self.raise_fence(fence, true);
         Ok(Step::Pass(running))
     }
@@ -267,22 +277,20 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         };
         skipping.take(&request);
         if let Some(key) = request.key() {
-            let outcomes = vec![Outcome::Skipped(Rc::clone(&skipping.failure))];
-            self.finish(key, outcomes, self.attributed);
+            let failure = Rc::clone(&skipping.failure);
+            self.finish_skipped(key, failure, self.attributed);
         }
     }
 
     fn push_sync(&mut self) {
         self.skipping = None;
-        let last = self.last_execute.take();
-        self.push(Request::Sync { last });
+        self.push(Request::Sync);
         self.next_group();
     }
 
     const fn next_group(&mut self) {
         self.group += 1;
         self.is_within_group = false;
-        self.last_execute = None;
     }
 
     const fn raise_fence(&mut self, wanted: bool, needs_flush: bool) {
@@ -307,48 +315,45 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     fn statement(&self, name: &[u8]) -> Meaning<Named<Prepared<T>>> {
         if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.statements.find(name)) {
-            return would_be(name, skipped.as_ref());
+            return self.would_be(name, skipped.as_ref());
         }
         let changed = self.changed(self.changing.statements.find(name), |request| match request {
-            Request::Parse { statement, .. } => would_be(name, Some(statement)),
+            Request::Parse { statement, .. } => self.would_be(name, Some(statement)),
             _ => Meaning::Unknown,
         });
-        let doubts = self.statement_doubts;
         changed.unwrap_or_else(|| match self.statements.find(name) {
-            Some(named) => Meaning::Known(named.after(doubts, name)),
+            Some(named) => Meaning::Known(self.now(name, named, self.statement_doubts)),
             None => Meaning::Unknown,
         })
     }
 
     fn portal(&self, name: &[u8]) -> Meaning<Named<Portal<T, P>>> {
         if let Some(skipped) = self.skipping.as_ref().and_then(|skipping| skipping.portals.find(name)) {
-            return would_be(name, skipped.as_ref());
+            return self.would_be(name, skipped.as_ref());
         }
         let changed = self.changed(self.changing.portals.find(name), |request| match request {
-            Request::Bind { portal, .. } => would_be(name, Some(portal)),
+            Request::Bind { portal, .. } => self.would_be(name, Some(portal)),
             _ => Meaning::Unknown,
         });
         changed.unwrap_or_else(|| match self.portals.find(name) {
             // The end of an earlier group may be the end of its transaction, and so of the portal.
             Some(_) if self.in_flight.front().is_some_and(|entry| entry.group != self.group) => Meaning::Open,
-            Some(named) => Meaning::Known(named.after(self.portal_doubts, name)),
+            Some(named) => Meaning::Known(self.now(name, named, self.portal_doubts)),
             None => Meaning::Unknown,
         })
     }
-}
 
-impl<V> Named<V> {
-    /// What a name means after names of its kind were in doubt so often. The unnamed cannot be written in SQL.
-    fn after(&self, doubts: u64, name: &[u8]) -> Self {
-        let certain = self.certain && (name.is_empty() || self.doubts == doubts);
-        Self { certain, ..self.clone() }
+    /// What a name means after names of its kind were in doubt so often.
+    fn now<V>(&self, name: &[u8], named: &Named<V>, doubts: u64) -> Named<V> {
+        let is_after = name.is_empty() || (named.doubts == doubts && !self.runs_at_end);
+        Named { certain: named.certain && is_after, ..named.clone() }
     }
-}
 
-/// What a name means after a change that is not answered.
-fn would_be<V>(name: &[u8], value: Option<&Rc<V>>) -> Meaning<Named<V>> {
-    match value {
-        Some(value) => Meaning::Known(Named { value: Rc::clone(value), certain: name.is_ascii(), doubts: 0 }),
-        None => Meaning::Unknown,
+    /// What a name means after a change that is not answered.
+    fn would_be<V>(&self, name: &[u8], value: Option<&Rc<V>>) -> Meaning<Named<V>> {
+        match value {
+            Some(value) => Meaning::Known(Named { value: Rc::clone(value), certain: self.is_clear(name), doubts: 0 }),
+            None => Meaning::Unknown,
+        }
     }
 }

@@ -15,7 +15,7 @@ const NAMES_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Skipping<T, P> {
     pub(super) failure: Rc<Failure>,
-    /// None where a name would have been closed.
+    /// None where a name would have been closed, or nobody knows what it would mean.
     pub(super) statements: ByName<Option<Rc<Prepared<T>>>>,
     pub(super) portals: ByName<Option<Rc<Portal<T, P>>>>,
 }
@@ -39,10 +39,16 @@ impl<T, P> Skipping<T, P> {
             Request::Describe { .. }
             | Request::Execute { .. }
             | Request::Function { .. }
-            | Request::Sync { .. }
+            | Request::Sync
             | Request::Refused { .. }
             | Request::Ready => {}
         }
+    }
+
+    /// Some of what was skipped is not on record, and its content is nowhere: nobody knows what the names would mean.
+    pub(super) fn forget(&mut self) {
+        self.statements.values_mut().for_each(|statement| *statement = None);
+        self.portals.values_mut().for_each(|portal| *portal = None);
     }
 }
 

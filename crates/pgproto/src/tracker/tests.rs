@@ -1,8 +1,10 @@
 //! Conversations in a small language, and properties of random ones.
 //!
-//! A line is a frame of the client with the step expected of it, or an answer of the server with what it ends:
-//! `> parse s A` passes; `> bind p s !wait` waits; `> execute p = A` runs A (`A?` uncertainly, `?` nobody knows);
-//! `< parsed : A=ok` ends A's request. Keys are the texts; a text used twice gets `'` behind it the second time.
+//! A line is a frame of the client with the step expected of it, an answer of the server with what it ends, or a stage
+//! direction: `> parse s A` passes; `> bind p s => wait` waits; `=> pass flush` wants a Flush behind it;
+//! `> execute p => = A` runs A (`A?` uncertainly, `?` nobody knows); `> bindalone p s` is a Bind with a record of its own,
+//! `> run p s` a Bind and its Execute with one; `< parsed : A=ok` ends A's request; `! mark` and `! refuse` refuse what stands
+//! between them. `-` is the empty name. Keys are the texts, `bind p` and `run p`; what is used again gets `'` behind it.
 
 use super::answers::{Answer, Reaction};
 use super::*;
@@ -40,6 +42,33 @@ impl Stage {
         told
     }
 
+    /// An Execute: says what it runs.
+    fn execute(&mut self, shown: &str, portal: &[u8]) -> String {
+        let key = self.key(&format!("run {shown}"));
+        match self.tracker.execute(portal, key) {
+            Ok(Step::Pass(running)) => {
+                let text = running.as_ref().and_then(|running| {
+                    let doubt = if running.certain { "" } else { "?" };
+                    running.portal.statement.as_ref().map(|statement| format!("= {}{doubt}", statement.text))
+                });
+                text.unwrap_or_else(|| "= ?".to_owned())
+            }
+            Ok(Step::Wait) => "wait".to_owned(),
+            Ok(Step::Drop) => "drop".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// A Bind and its Execute with one record and a Describe between them.
+    fn bind_and_execute(&mut self, shown: &str, portal: &[u8], statement: &[u8]) -> String {
+        let mark = self.tracker.mark();
+        assert_eq!(step(self.tracker.bind(portal, statement, |_| ()).map(|step| step.map(drop))), "pass");
+        assert_eq!(step(self.tracker.describe(Target::Portal(portal))), "pass");
+        let told = self.execute(shown, portal);
+        self.tracker.join_bind(mark);
+        told
+    }
+
     /// Does what a line says, and says what came of it.
     fn client(&mut self, line: &str) -> String {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -59,21 +88,8 @@ impl Stage {
             }
             "bind" => step(self.tracker.bind(&bytes(name), &bytes(text), |_| ()).map(|step| step.map(drop))),
             "bindalone" => self.bind_alone(name, &bytes(name), &bytes(text)),
-            "execute" => {
-                let key = self.key(&format!("run {name}"));
-                match self.tracker.execute(&bytes(name), key) {
-                    Ok(Step::Pass(running)) => {
-                        let text = running.as_ref().and_then(|running| {
-                            let doubt = if running.certain { "" } else { "?" };
-                            running.portal.statement.as_ref().map(|statement| format!("= {}{doubt}", statement.text))
-                        });
-                        text.unwrap_or_else(|| "= ?".to_owned())
-                    }
-                    Ok(Step::Wait) => "wait".to_owned(),
-                    Ok(Step::Drop) => "drop".to_owned(),
-                    Err(error) => error.to_string(),
-                }
-            }
+            "execute" => self.execute(name, &bytes(name)),
+            "run" => self.bind_and_execute(name, &bytes(name), &bytes(text)),
             "describe" | "close" => {
                 let (is_statement, name) = target(name, text);
                 let target = if is_statement { Target::Statement(&name) } else { Target::Portal(&name) };
@@ -267,6 +283,27 @@ fn an_error_at_sync_is_told_of_the_last_execute() {
     );
 }
 
+/// What was refused goes up as something of ours, and its Sync as it is.
+#[test]
+fn a_commit_that_fails_is_told_also_when_its_sync_came_with_what_was_refused() {
+    check(
+        "> parse - A
+         > bind - -
+         > execute - => = A
+         ! mark
+         > sync
+         > query Q
+         ! refuse
+         < parsed : A=ok
+         < bound
+         < complete : run -=ok
+         < error 23505 : run -=error
+         < idle
+         < error 42601 : refusal
+         < idle",
+    );
+}
+
 #[test]
 fn a_bind_with_a_record_of_its_own_has_an_outcome() {
     check(
@@ -283,6 +320,26 @@ fn a_bind_with_a_record_of_its_own_has_an_outcome() {
     check("> parse - A\n< error : A=error\n> bindalone - -\n! ended : bind -=skipped\n> sync\n< idle");
 }
 
+/// The server plans at Bind, and code runs there: an Execute whose record is that of its Bind too was not just skipped.
+#[test]
+fn an_execute_is_not_skipped_whose_record_is_that_of_a_bind_that_ran() {
+    let run = |answers: &str| {
+        check(&format!(
+            "> parse s A\n> run p s => = A\n> run q s => = A\n> execute q => = A\n> sync\n{answers}\n< idle"
+        ));
+    };
+    run("< error : A=error, run p=skipped, run q=skipped, run q'=skipped");
+    run("< parsed : A=ok\n< error : run p=error, run q=skipped, run q'=skipped");
+    run("< parsed : A=ok\n< bound\n< error : run p=error, run q=skipped, run q'=skipped");
+    run("< parsed : A=ok\n< bound\n< columns\n< error : run p=error, run q=skipped, run q'=skipped");
+    let ran = "< parsed : A=ok\n< bound\n< columns\n< complete : run p=ok\n";
+    run(&format!("{ran}< error : run q=error, run q'=skipped"));
+    run(&format!("{ran}< bound\n< error : run p=error, run q=error, run q'=skipped"));
+    run(&format!("{ran}< bound\n< columns\n< error : run q=error, run q'=skipped"));
+    // The server skips already.
+    check("> parse s A\n< error : A=error\n> run p s => = A\n! ended : run p=skipped\n> sync\n< idle");
+}
+
 /// An error that comes before the ReadyForQuery undoes what was done since the last one.
 #[test]
 fn an_error_of_what_has_no_record_is_told_of_what_it_undoes() {
@@ -294,13 +351,34 @@ fn an_error_of_what_has_no_record_is_told_of_what_it_undoes() {
 }
 
 #[test]
+fn an_error_does_not_undo_what_has_ended_its_transaction() {
+    for tag in ["COMMIT", "ROLLBACK", "PREPARE TRANSACTION"] {
+        let ended = format!(
+            "> parse - A\n> bind - -\n> execute - => = A\n> parse - E\n> bind - -\n> execute - => = E
+             < parsed : A=ok\n< bound\n< complete : run -=ok\n< parsed : E=ok\n< bound\n< complete {tag} : run -'=ok\n"
+        );
+        check(&format!("{ended}> describe portal p\n< error 34000\n> sync\n< idle"));
+        let mut stage = Stage::new();
+        ended.lines().for_each(|line| stage.line(line.trim()));
+        stage.tracker.lost();
+        assert_eq!(stage.ended(), "", "{tag}");
+    }
+}
+
+#[test]
+fn a_query_of_ours_that_fails_is_told_of_what_it_undoes() {
+    let begun = "> parse - A\n> bind - -\n> execute - => = A\n< parsed : A=ok\n< bound\n< complete : run -=ok\n";
+    for refused in ["query Q", "function"] {
+        check(&format!("{begun}! mark\n> {refused}\n! refuse\n< error 42601 : refusal run -=error\n< idle"));
+        check(&format!("{begun}> sync\n< idle\n! mark\n> {refused}\n! refuse\n< error 42601 : refusal\n< idle"));
+    }
+}
+
+#[test]
 fn what_a_lost_connection_leaves_uncommitted_is_said_to_be_so() {
     let mut stage = Stage::new();
-    for line in
-        ["> parse - A", "> bind - -", "> execute - => = A", "< parsed : A=ok", "< bound", "< complete : run -=ok"]
-    {
-        stage.line(line);
-    }
+    let begun = "> parse - A\n> bind - -\n> execute - => = A\n< parsed : A=ok\n< bound\n< complete : run -=ok";
+    begun.lines().for_each(|line| stage.line(line));
     stage.tracker.lost();
     assert_eq!(stage.ended(), "run -=lost");
     stage.tracker.lost();
@@ -515,6 +593,30 @@ fn many_doubtful_changes_of_many_names_take_linear_time() {
         let Step::Pass(Some(running)) = tracker.execute(b"", 50_001).unwrap() else { panic!("it runs") };
         assert!(!running.certain, "any of the names may be gone");
     }
+}
+
+/// If each ReadyForQuery looked at all of them, this would take a billion looks.
+#[test]
+fn many_syncs_beside_many_held_cursors_take_linear_time() {
+    let mut stage = Stage::new();
+    let tracker = &mut stage.tracker;
+    let mut at = 0;
+    let mut answer = |tracker: &mut Told, answer| {
+        at += 1;
+        tracker.answer(answer, at).unwrap();
+    };
+    for number in 0..50_000 {
+        let text = format!("declare c{number} cursor with hold for select 1");
+        tracker.query(text.clone(), TextFacts::of(text.as_bytes()), 0).unwrap();
+        answer(tracker, Answer::Complete(b"DECLARE CURSOR"));
+        answer(tracker, Answer::Ready(TransactionStatus::Idle));
+    }
+    assert_eq!(tracker.names(), 50_000);
+    for _ in 0..20_000 {
+        assert_eq!(tracker.sync(), Step::Pass(()));
+        answer(tracker, Answer::Ready(TransactionStatus::Idle));
+    }
+    assert_eq!(tracker.names(), 50_000);
 }
 
 mod copies;

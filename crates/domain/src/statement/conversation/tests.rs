@@ -1,7 +1,9 @@
-use crate::audit::record::FIELD_BYTES_MAX;
+use crate::audit::record::{FIELD_BYTES_MAX, Hex, Spilled};
+use crate::statement::large::LargeFrame;
 use std::sync::Arc;
 
 use pgproto::frontend::{FrontendTag, encode};
+use pgproto::tracker::Step;
 use serde_json::{Value, json};
 
 use super::*;
@@ -91,7 +93,8 @@ fn a_bind_has_a_record_of_its_own_unless_its_execute_comes_with_it() {
     let protocols = |records: &[Value]| -> Vec<String> {
         records.iter().map(|record| record["statement"]["protocol"].as_str().unwrap().to_owned()).collect()
     };
-    let describe = b"D\0\0\0\x06P\0".to_vec();
+    let [describe, nowhere, other] =
+        [&b"P\0"[..], b"Snowhere\0", b"Pother\0"].map(|target| frame(FrontendTag::Describe, target));
     let mut sync = Vec::new();
     encode::sync(&mut sync);
     for (frames, expected) in [
@@ -99,6 +102,9 @@ fn a_bind_has_a_record_of_its_own_unless_its_execute_comes_with_it() {
         (vec![bind(b"1"), describe.clone(), execute()], vec!["parse", "execute"]),
         (vec![bind(b"1")], vec!["parse", "bind"]),
         (vec![bind(b"1"), describe], vec!["parse", "bind"]),
+        // Their failure would leave the Execute skipped, and the Bind without a trace.
+        (vec![bind(b"1"), nowhere, execute()], vec!["parse", "bind", "execute"]),
+        (vec![bind(b"1"), other, execute()], vec!["parse", "bind", "execute"]),
         (vec![bind(b"1"), sync], vec!["parse", "bind"]),
         (vec![bind(b"1"), bind(b"2"), execute()], vec!["parse", "bind", "execute"]),
         (vec![bind(b"1"), execute(), execute()], vec!["parse", "execute", "execute"]),
@@ -109,6 +115,21 @@ fn a_bind_has_a_record_of_its_own_unless_its_execute_comes_with_it() {
         assert_eq!(records[1]["statement"]["text"], "select $1");
         assert_eq!(records[1]["statement"]["params"][0]["value"], "1");
     }
+}
+
+#[test]
+fn an_execute_that_came_with_a_bind_that_fails_is_told_its_error() {
+    let mut stage = Stage::new(Parameters::Full);
+    let (records, ..) = stage.judge(&[parse(b"select $1"), bind(b"1"), execute(), execute()].concat());
+    stage.answer(BackendTag::ParseComplete, b"");
+    let told = stage.answer(BackendTag::ErrorResponse, ERROR);
+    let told: Vec<_> = told.iter().map(|one| (&one["of"], one["outcome"]["result"].as_str().unwrap())).collect();
+    assert_eq!(told, [(&records[1]["id"], "error")]);
+    // The second ran nothing, and nothing came with it.
+    let intake = stage.intake(&frame(FrontendTag::Sync, b""));
+    assert_eq!(intake.taken, 5);
+    let told = stage.outcomes();
+    assert_eq!((told.len(), &told[0]["of"], &told[0]["outcome"]["result"]), (1, &records[2]["id"], &json!("skipped")));
 }
 
 #[test]
@@ -208,6 +229,56 @@ fn a_refused_intake_leaves_no_outcome_behind() {
     assert_eq!(reaction, Reaction::Refusal(tracker::Refused::Unrecorded));
     assert_eq!(stage.answer(BackendTag::ReadyForQuery, b"I"), Vec::<Value>::new());
     assert!(stage.conversation.is_quiet());
+}
+
+/// What the server skips gives names a meaning for what it skips later. A blob that was refused with its batch is nowhere.
+#[test]
+fn no_record_names_a_blob_that_was_refused_while_the_server_skips() {
+    let long = vec![b'x'; FIELD_BYTES_MAX + 1];
+    let cases = [
+        ("the text", vec![], parse(&long), true),
+        ("the text, and its error comes while the journal writes", vec![], parse(&long), false),
+        ("the parameters", parse(b"select $1"), bind(&long), true),
+        ("the parameters, and their error comes while the journal writes", parse(b"select $1"), bind(&long), false),
+    ];
+    for (what, kept, refused, is_skipping) in cases {
+        let mut stage = Stage::new(Parameters::Full);
+        let _ = stage.intake(&[parse(b"selec"), kept].concat());
+        if is_skipping {
+            stage.answer(BackendTag::ErrorResponse, ERROR);
+        }
+        let intake = stage.intake(&refused);
+        assert_eq!(intake.effect.batch().blobs().len(), 1, "{what}");
+        if !is_skipping {
+            stage.answer(BackendTag::ErrorResponse, ERROR);
+        }
+        let _ = stage.conversation.refuse(&intake.refused(), &refused);
+        assert_names_what_is_stored(&mut stage, what);
+    }
+    // A frame that is too large for a buffer, when the disk has not even taken its content.
+    let mut stage = Stage::new(Parameters::Full);
+    let _ = stage.intake(&parse(b"selec"));
+    stage.answer(BackendTag::ErrorResponse, ERROR);
+    let text = Spilled { sha256: Hex(tlog::hash::Hash::default()), bytes: 0 };
+    let frame = LargeFrame::Parse { name: Vec::new(), text, types: Vec::new() };
+    let Step::Pass(judged) = stage.conversation.large(&frame, Timestamp::UNIX_EPOCH).unwrap() else {
+        panic!("it waits")
+    };
+    let _ = stage.conversation.refuse_large(&judged.refused, FrontendTag::Parse);
+    assert_names_what_is_stored(&mut stage, "a large text");
+}
+
+/// What the unnamed names mean now refers to nothing but what comes along.
+fn assert_names_what_is_stored(stage: &mut Stage, what: &str) {
+    let intake = stage.intake(&[execute(), bind(b"1"), execute()].concat());
+    let batch = intake.effect.batch();
+    let stored: Vec<String> = batch.blobs().iter().map(|blob| blob.sha256.to_string()).collect();
+    let records = entries(batch);
+    assert_eq!(records.iter().filter(|record| record["kind"] == "statement").count(), 2, "{what}");
+    for field in records.iter().flat_map(|record| ["text", "params"].map(|field| &record["statement"][field])) {
+        let named = field["sha256"].as_str();
+        assert!(named.is_none_or(|named| stored.iter().any(|stored| stored == named)), "{what}: {field}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Server {
         let in_query = portal.is_none();
         // What SQL makes is known by the whole text that it stood in.
         let whole = match self.truths.last() {
-            Some(Truth { protocol: "simple", text: Some(whole), results }) if in_query => {
+            Some(Truth { protocol: "simple", text: Some(whole), results, .. }) if in_query => {
                 debug_assert!(!results.contains(&"error"));
                 whole.clone()
             }

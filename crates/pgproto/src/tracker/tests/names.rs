@@ -155,17 +155,20 @@ fn a_name_is_in_doubt_when_the_tag_says_otherwise_than_the_text() {
 fn names_are_in_doubt_when_sql_executes_what_hides_changes() {
     let after = |prepared: &str, run: &str, answer: &str, told: &str| {
         check(&format!(
-            "> parse s A
-             > parse x {prepared}
+            "> parse x {prepared} => {}
+             < parsed : {prepared}=ok
+             > sync
+             < idle
+             > parse s A
              > sync
              < parsed : A=ok
-             < parsed : {prepared}=ok
              < idle
              > query {run}
              < {answer}
              < idle : {run}={}
              > bind p s
              > execute p => {told}",
+            if prepared.starts_with("do") { "pass flush" } else { "pass" },
             if answer == "error" { "error" } else { "ok" },
         ));
     };
@@ -189,10 +192,63 @@ fn names_are_in_doubt_when_sql_executes_what_hides_changes() {
     later(cursor, "DECLARE CURSOR", &run, "< complete SELECT 1 : run c=ok\n> sync\n< open");
     let run = format!("> bind - x => pass flush\n> execute - => wait\n< bound\n> execute - => = begin; {query}? flush");
     later(query, "PREPARE", &run, "< complete SELECT 1 : run -=ok\n> sync\n< open");
+    // What that runs may itself run what was prepared.
+    let (cursor, query) = ("declare c cursor for select f('execute y')", "prepare x as select f('execute y')");
+    let hides = "> parse y deallocate s\n> sync\n< parsed : deallocate s=ok\n< open";
+    let run = format!("{hides}\n> execute c => = begin; {cursor} flush\n> sync => wait");
+    later(cursor, "DECLARE CURSOR", &run, "< complete SELECT 1 : run c=ok\n> sync\n< open");
+    let run = format!(
+        "{hides}\n> bind - x => pass flush\n> execute - => wait\n< bound\n> execute - => = begin; {query} flush"
+    );
+    later(query, "PREPARE", &run, "< complete SELECT 1 : run -=ok\n> sync\n< open");
     // Nothing that was prepared changes names, or nothing that was prepared is run.
     after("select 2", "execute x", "complete SELECT 1", "= A");
     after("select 2", "execute x", "error", "= A");
     after(block, "grant execute on function f to public", "complete GRANT", "= A");
+}
+
+/// The query of a cursor WITH HOLD runs when its transaction ends, and nothing says so then.
+#[test]
+fn names_are_in_doubt_until_what_a_held_cursor_hides_has_run() {
+    for (text, doubt) in [
+        ("declare c cursor with hold for select f('deallocate s')", "?"),
+        ("declare c cursor with hold for select f('execute y')", "?"),
+        ("select f('declare c cursor with hold for select f(''deallocate s'')')", "?"),
+        ("do $$ x $$", "?"),
+        ("declare c cursor with hold for select 1", ""),
+        ("select f('deallocate s')", ""),
+    ] {
+        let tag = tag(text);
+        check(&format!(
+            "> query begin
+             < complete BEGIN
+             < open : begin=ok
+             > query {text}
+             > sync => wait
+             < complete {tag}
+             < open : {text}=ok
+             > parse s A
+             > bind q s
+             > execute q => = A{doubt}
+             > sync
+             < parsed : A=ok
+             < bound
+             < complete : run q=ok
+             < open
+             > query commit
+             < complete COMMIT
+             < idle : commit=ok
+             > bind q s
+             > execute q => = A{doubt}
+             > sync
+             < bound
+             < complete : run q'=ok
+             < idle
+             > parse t T
+             > bind q t
+             > execute q => = T"
+        ));
+    }
 }
 
 /// The server plans at Bind, and so runs what its text hides there.
@@ -200,11 +256,11 @@ fn names_are_in_doubt_when_sql_executes_what_hides_changes() {
 fn names_are_in_doubt_after_a_bind_of_what_hides_changes() {
     let script = |answer: &str, rest: &str| {
         format!(
-            "> parse s A
-             > parse z select f('deallocate s')
+            "> parse z select f('deallocate s') => pass flush
+             < parsed : select f('deallocate s')=ok
+             > parse s A
              > sync
              < parsed : A=ok
-             < parsed : select f('deallocate s')=ok
              < idle
              > bindalone p z => pass flush
              > sync => wait
@@ -223,6 +279,36 @@ fn names_are_in_doubt_after_a_bind_of_what_hides_changes() {
     check(
         "> parse s A\n> sync\n< parsed : A=ok\n< idle\n> bind p x => pass flush\n> sync => wait\n< bound\n> sync\n< idle
          > bind q s\n> execute q => = A?",
+    );
+}
+
+/// The server checks constants against their types at Parse, and so runs what stands in them.
+#[test]
+fn names_are_in_doubt_after_a_parse_of_what_hides_changes() {
+    for (answer, told) in [("parsed", "ok"), ("error", "error")] {
+        check(&format!(
+            "> parse s A
+             > sync
+             < parsed : A=ok
+             < idle
+             > parse z select '{{deallocate s}}'::d[] => pass flush
+             > bind q s => wait
+             > sync => wait
+             < {answer} : select '{{deallocate s}}'::d[]={told}
+             > sync
+             < idle
+             > bind q s
+             > execute q => = A?"
+        ));
+    }
+    // What it names means what it says: the name is given after that.
+    check(
+        "> parse z select f('deallocate z') => pass flush
+         < parsed : select f('deallocate z')=ok
+         > bind q z => pass flush
+         > execute q => wait
+         < bound
+         > execute q => = select f('deallocate z') flush",
     );
 }
 
@@ -314,7 +400,8 @@ fn sql_shares_the_names_by_execute_too() {
     run(&executed("deallocate s", "< complete DEALLOCATE : run -=ok"), "> bind q s => pass flush\n> execute q => wait");
     run(&executed("deallocate s", "< error : run -=error"), "> bind q s\n> execute q => = A");
     run(
-        "> parse - do $$ x $$\n> bind - - => pass flush\n> execute - => wait\n< parsed : do $$ x $$=ok\n< bound
+        "> parse - do $$ x $$ => pass flush\n> bind - - => wait\n< parsed : do $$ x $$=ok
+         > bind - - => pass flush\n> execute - => wait\n< bound
          > execute - => = do $$ x $$ flush\n> sync => wait\n< error : run -=error\n> sync\n< open",
         "> bind q s\n> execute q => = A?",
     );

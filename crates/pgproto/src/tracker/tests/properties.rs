@@ -13,6 +13,8 @@ enum Frame {
     Query(&'static str),
     Parse(u8, &'static str),
     Bind(u8, u8),
+    /// With a record of its own.
+    BindAlone(u8, u8),
     Execute(u8),
     Describe(u8),
     Close(u8),
@@ -21,17 +23,24 @@ enum Frame {
     Flush,
     Data,
     Done,
+    /// Something of ours fails in its place.
+    Refused(Box<Self>),
 }
 
 const TEXTS: [&str; 6] = ["select 1", "copy t from stdin", "prepare a as x", "deallocate a", "do $$ $$", ""];
 
 fn frame() -> impl Strategy<Value = Frame> {
+    prop_oneof![8 => passed(), 1 => passed().prop_map(|frame| Frame::Refused(Box::new(frame)))]
+}
+
+fn passed() -> impl Strategy<Value = Frame> {
     let text = || proptest::sample::select(&TEXTS[..]);
     let name = || 0..3_u8;
     prop_oneof![
         text().prop_map(Frame::Query),
         (name(), text()).prop_map(|(name, text)| Frame::Parse(name, text)),
         (name(), name()).prop_map(|(portal, name)| Frame::Bind(portal, name)),
+        (name(), name()).prop_map(|(portal, name)| Frame::BindAlone(portal, name)),
         name().prop_map(Frame::Execute),
         name().prop_map(Frame::Describe),
         name().prop_map(Frame::Close),
@@ -59,6 +68,10 @@ enum Job {
     Query,
     Function,
     Sync,
+    /// A text that no grammar accepts, in a Parse or in a Query.
+    Ours {
+        ends_with_ready: bool,
+    },
 }
 
 /// A server that decides by chance, within the protocol.
@@ -81,12 +94,17 @@ impl Server {
         if self.skips && !matches!(job, Job::Sync) {
             return;
         }
-        let extended = !matches!(job, Job::Query | Job::Function | Job::Sync);
-        if fails && extended {
+        let is_ours = matches!(job, Job::Ours { ends_with_ready: false });
+        let extended = !matches!(job, Job::Query | Job::Function | Job::Sync | Job::Ours { .. });
+        if is_ours || (fails && extended) {
             self.skips = true;
             return say(Self::error());
         }
         match job {
+            Job::Ours { .. } => {
+                say(Self::error());
+                say(Answer::Ready(TransactionStatus::Idle));
+            }
             Job::Parse => say(Answer::ParseComplete),
             Job::Bind => say(Answer::BindComplete),
             Job::Close => say(Answer::CloseComplete),
@@ -137,6 +155,25 @@ fn offer(tracker: &mut Tracker<u32, u32, ()>, frame: &Frame, key: u32) -> (Step,
         Frame::Bind(portal, statement) => {
             (tracker.bind(name(*portal), name(*statement), |_| ()).unwrap().map(drop), Some(Job::Bind))
         }
+        Frame::BindAlone(portal, statement) => {
+            let mark = tracker.mark();
+            let step = tracker.bind(name(*portal), name(*statement), |_| ()).unwrap().map(drop);
+            if step == Step::Pass(()) {
+                tracker.record_bind(mark, key);
+            }
+            (step, Some(Job::Bind))
+        }
+        Frame::Refused(frame) => {
+            let mark = tracker.mark();
+            let (step, job) = offer(tracker, frame, key);
+            if step == Step::Pass(()) {
+                tracker.refuse_since(mark, Refused::Unrecorded);
+                // Outcomes of what has no record.
+                drop(tracker.finished_of(|finished| finished.key == key));
+            }
+            let ends_with_ready = matches!(job, Some(Job::Query | Job::Function));
+            (step, job.map(|job| if matches!(job, Job::Sync) { job } else { Job::Ours { ends_with_ready } }))
+        }
         Frame::Execute(portal) => (tracker.execute(name(*portal), key).unwrap().map(drop), Some(Job::Execute)),
         Frame::Describe(statement) => {
             (tracker.describe(Target::Statement(name(*statement))).unwrap(), Some(Job::Describe))
@@ -177,7 +214,7 @@ proptest! {
                     continue;
                 }
                 if step == Step::Pass(()) {
-                    if matches!(frame, Frame::Query(_) | Frame::Parse(..) | Frame::Execute(_) | Frame::Function) {
+                    if matches!(frame, Frame::Query(_) | Frame::Parse(..) | Frame::BindAlone(..) | Frame::Execute(_) | Frame::Function) {
                         sent.insert(key);
                     }
                     server.jobs.extend(job);
