@@ -33,7 +33,7 @@ pub enum Format {
 }
 
 /// The columns of a CSV table: a name, and where the value stands in a record.
-const COLUMNS: [(&str, &str); 30] = [
+const COLUMNS: [(&str, &str); 31] = [
     ("time", "/time"),
     ("node", "/node"),
     ("kind", "/kind"),
@@ -50,6 +50,7 @@ const COLUMNS: [(&str, &str); 30] = [
     ("program", "/client/program"),
     ("named_login", "/client/login"),
     ("protocol", "/statement/protocol"),
+    ("resolution", "/statement/resolution"),
     ("params", "/statement/params"),
     ("prepared", "/statement/prepared"),
     ("forwarded", "/statement/forwarded"),

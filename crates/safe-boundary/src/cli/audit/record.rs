@@ -127,6 +127,9 @@ impl Record {
         if self.field("/statement/protocol") == "bind" {
             what.insert_str(0, "(bind) ");
         }
+        if self.field("/statement/resolution") == "uncertain" {
+            what.insert_str(0, "(uncertain) ");
+        }
         let event = self.value.get("journal").map(plain).unwrap_or_default();
         let parts =
             [what, self.field("/decision/effect"), self.field("/decision/reason"), self.field("/reason"), event];
@@ -140,6 +143,12 @@ impl Record {
             Some(one) => one_outcome(one),
             None => String::new(),
         }
+    }
+
+    /// As [`Record::outcome`], where the statement is not beside it: a second one says that it is not the first.
+    pub(super) fn own_outcome(&self) -> String {
+        let then = if self.field("/again") == "true" { "then " } else { "" };
+        format!("{then}{}", self.outcome())
     }
 
     /// All references to blobs.

@@ -287,7 +287,7 @@ impl Search<'_> {
         if let Some(again) = again {
             ended = format!("{ended}; then {}", again.outcome());
         } else if outcome.is_none() && record.field("/kind") == "outcome" {
-            ended = record.outcome();
+            ended = record.own_outcome();
         }
         if self.args.csv {
             let duration = outcome.map(|outcome| outcome.field("/duration_us")).unwrap_or_default();

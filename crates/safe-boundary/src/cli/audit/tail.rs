@@ -96,7 +96,7 @@ fn show(entry: Entry, args: &Args, out: &mut dyn Write) -> Result<(), Stop> {
         return Ok(out.write_all(b"\n")?);
     }
     let record = Record::from(entry);
-    Ok(writeln!(out, "{}", line(&record, &record.outcome(), Some(TEXT_CHARS)))?)
+    Ok(writeln!(out, "{}", line(&record, &record.own_outcome(), Some(TEXT_CHARS)))?)
 }
 
 /// Waits a little, and notices when the reader of our output has gone.

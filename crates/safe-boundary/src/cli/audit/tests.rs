@@ -153,6 +153,42 @@ fn search_says_that_what_had_ended_well_does_not_hold() {
     }
     let (_, out) = trail.run("search --json --person bob@example.com");
     assert_eq!(out, "");
+    // Where the statement is not beside it, it says that it is not the first.
+    for line in ["tail --no-follow -n 2", "search --limit 2 --kind outcome"] {
+        let (_, out) = trail.run(line);
+        assert!(out.contains(" then error 42501 no such portal") && out.contains(" then lost"), "{line}: {out}");
+    }
+    let (_, out) = trail.run("tail --no-follow -n 5");
+    assert_eq!(out.matches(" then ").count(), 2, "{out}");
+}
+
+#[test]
+fn what_the_record_doubts_is_doubted_in_every_format() {
+    let mut trail = Trail::new();
+    let text = Some(Content::Bytes(b"select 'A'"));
+    for (protocol, uncertain) in [(Protocol::Execute, true), (Protocol::Bind, true), (Protocol::Execute, false)] {
+        let statement = Statement { uncertain, ..Statement::new(protocol, text) };
+        trail.record(Kind::Statement, "alice@example.com", "payments", &Body::Statement(&statement));
+    }
+    let unknown = Statement::new(Protocol::Execute, None);
+    trail.record(Kind::Statement, "alice@example.com", "payments", &Body::Statement(&unknown));
+    for line in ["search", "search --wide", "tail --no-follow -n 4"] {
+        let (_, out) = trail.run(line);
+        let rows: Vec<&str> = out.lines().filter(|row| row.contains("alice")).collect();
+        let ends =
+            [" (uncertain) select 'A'", " (uncertain) (bind) select 'A'", " select 'A'", " (a name nobody knows)"];
+        assert!(
+            rows.len() == ends.len() && rows.iter().zip(ends).all(|(row, end)| row.ends_with(end)),
+            "{line}: {out}"
+        );
+        assert_eq!(out.matches("uncertain").count(), 2, "{line}: {out}");
+    }
+    for line in ["search --csv --kind statement", "export --format csv"] {
+        let rows = parse_csv(&trail.run(line).1);
+        let at = rows[0].iter().position(|name| name == "resolution").unwrap();
+        let found: Vec<&str> = rows[rows.len() - 4..].iter().map(|row| row[at].as_str()).collect();
+        assert_eq!(found, ["uncertain", "uncertain", "", "unknown"], "{line}");
+    }
 }
 
 #[test]
