@@ -27,7 +27,7 @@ pub(super) struct Record {
 }
 
 /// A reference to a blob, standing where a value would.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Reference {
     pub(super) sha256: Hash,
     pub(super) bytes: u64,
@@ -162,14 +162,14 @@ impl Record {
         found
     }
 
-    /// Whether a word occurs in one of its values or blobs, ASCII letters in either case. `word` is in lower case.
-    pub(super) fn mentions(&self, dir: &Path, word: &str) -> bool {
-        let mut found = self.text().to_ascii_lowercase().contains(word);
+    /// Calls for every text in it, and for the statement's as it is shown.
+    pub(super) fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.text());
         walk(&self.value, &mut |value| {
-            found |= value.as_str().is_some_and(|text| text.to_ascii_lowercase().contains(word));
+            if let Some(text) = value.as_str() {
+                visit(text);
+            }
         });
-        // What cannot be read is for `verify` to report.
-        found || self.references().iter().any(|blob| blob_mentions(dir, blob, word).unwrap_or(false))
     }
 }
 
@@ -237,24 +237,4 @@ pub(super) fn open_blob(dir: &Path, blob: &Reference) -> io::Result<impl io::Rea
     let file = open_file(&blob_path(dir, &blob.sha256))?
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected a file, and it is something else"))?;
     Ok(file.take(blob.bytes.saturating_add(1)))
-}
-
-/// Looks through a blob piece by piece: it may be larger than memory.
-fn blob_mentions(dir: &Path, blob: &Reference, word: &str) -> io::Result<bool> {
-    let mut file = open_blob(dir, blob)?;
-    let finder = memmem::Finder::new(word);
-    let mut window = Vec::new();
-    loop {
-        // The end of one piece and the beginning of the next may hold the word between them.
-        let kept = window.len().min(word.len());
-        window.drain(..window.len() - kept);
-        let read = file.by_ref().take(1 << 20).read_to_end(&mut window)?;
-        window.make_ascii_lowercase();
-        if finder.find(&window).is_some() {
-            return Ok(true);
-        }
-        if read == 0 {
-            return Ok(false);
-        }
-    }
 }

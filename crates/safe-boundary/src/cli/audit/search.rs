@@ -11,6 +11,7 @@ use std::path::Path;
 use super::export::{csv_heading, csv_row};
 use super::record::{Record, Written};
 use super::when::{Range, Span};
+use super::words::Words;
 use super::{Stop, ended, escape};
 use crate::cli::exit::{Exit, Failure};
 use crate::trail::read::Entry;
@@ -101,9 +102,8 @@ impl Match {
 }
 
 struct Search<'a> {
-    dir: &'a Path,
     args: &'a Args,
-    words: Vec<String>,
+    words: Words<'a>,
     limit: usize,
     waiting: VecDeque<Match>,
     waiting_bytes: usize,
@@ -123,11 +123,9 @@ pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write)
     let span = args.range.span(crate::clock::now());
     let mut reader = span.reader(dir)?;
     let limit = args.limit.unwrap_or(if args.json || args.csv { 0 } else { TABLE_LIMIT });
-    let words = args.words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let mut run = Search {
-        dir,
         args,
-        words,
+        words: Words::new(dir, &args.words),
         limit,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
@@ -235,10 +233,9 @@ impl Search<'_> {
         if !self.words.is_empty() {
             let records: Vec<Record> =
                 std::iter::once(&found.record).chain(&found.outcome).cloned().map(Record::from).collect();
-            let is_in = |word: &String| records.iter().any(|record| record.mentions(self.dir, word));
             // Nobody keeps which statements were shown.
             let revises = records.iter().any(|record| record.field("/again") == "true");
-            if !revises && !self.words.iter().all(is_in) {
+            if !revises && !self.words.are_in(&records) {
                 return Ok(());
             }
         }
