@@ -3,6 +3,7 @@
 //! Promises: total: a field that is missing or of another shape is shown as nothing, never an error.
 //! Deliberately not here: escaping; each format has its own.
 
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -16,6 +17,12 @@ use tlog::hash::Hash;
 use super::when::time_of;
 use crate::trail::blob::blob_path;
 use crate::trail::read::{Entry, open_file};
+
+/// No content is longer: a message of PostgreSQL says its length in 31 bits.
+pub(super) const BLOB_BYTES_MAX: u64 = 1 << 31;
+
+/// What is wrong with a blob whose content or length is another.
+pub(super) const OTHER_CONTENT: &str = "has other content than its name says";
 
 /// One record.
 #[derive(Clone, Debug)]
@@ -231,10 +238,22 @@ fn one_outcome(outcome: &Value) -> String {
     }
 }
 
-/// A blob's content, and what shows that there is more of it. The trail may come from a stranger: what is no file, and may
-/// never end, is not opened.
-pub(super) fn open_blob(dir: &Path, blob: &Reference) -> io::Result<impl io::Read + use<>> {
-    let file = open_file(&blob_path(dir, &blob.sha256))?
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected a file, and it is something else"))?;
-    Ok(file.take(blob.bytes.saturating_add(1)))
+/// The content of a blob, or why it is not what the record says. The trail may come from a stranger: nothing is read that
+/// may never end, or is not as long as the record says.
+pub(super) fn open_blob(dir: &Path, blob: &Reference) -> io::Result<Result<io::Take<File>, &'static str>> {
+    if blob.bytes > BLOB_BYTES_MAX {
+        return Ok(Err("is said to be longer than any message can be"));
+    }
+    let file = match open_file(&blob_path(dir, &blob.sha256)) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Err("is not a file")),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Err("is missing"));
+        }
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.len() != blob.bytes {
+        return Ok(Err(OTHER_CONTENT));
+    }
+    Ok(Ok(file.take(blob.bytes)))
 }

@@ -72,7 +72,7 @@ impl<'a> Words<'a> {
 
 /// Looks through a blob piece by piece: it may be larger than memory.
 fn look_through(dir: &Path, blob: &Reference, words: &[String], found: &mut [bool]) -> io::Result<()> {
-    let mut file = open_blob(dir, blob)?;
+    let Ok(mut file) = open_blob(dir, blob)? else { return Ok(()) };
     let finders: Vec<Finder<'_>> = words.iter().map(Finder::new).collect();
     let longest = words.iter().map(String::len).max().unwrap_or(0);
     let mut window = Vec::new();

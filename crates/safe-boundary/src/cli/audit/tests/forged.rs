@@ -7,6 +7,7 @@ use std::time::Instant;
 use tlog::hash::{self, Hash};
 
 use super::*;
+use crate::trail::blob::blob_path;
 use crate::trail::layout::{self, FrameHeader, SegmentHeader};
 use crate::trail::read::{self, segments};
 
@@ -250,4 +251,37 @@ fn a_torn_tail_that_no_record_speaks_of_is_shown_as_that() {
         out.contains("called as if put aside at a start, but no record says so: ") && out.contains("/torn-by-hand\n"),
         "{out}"
     );
+}
+
+/// Reading all that a record claims, or a hole of that length, takes for ever.
+#[test]
+fn c10_a_blob_that_only_claims_to_be_large_costs_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(layout::journal_dir(dir.path())).unwrap();
+    let cases = [
+        (1 << 62, 8 << 40, "is said to be longer than any message can be"),
+        ((1 << 31) + 1, (1 << 31) + 1, "is said to be longer than any message can be"),
+        (7, 8 << 40, "has other content than its name says"),
+        (1 << 31, 7, "has other content than its name says"),
+        (1 << 62, 0, "is said to be longer than any message can be"),
+    ];
+    let mut records = Vec::new();
+    for (n, (said, length, _)) in cases.iter().enumerate() {
+        let sha256 = Hash::of(&n.to_be_bytes());
+        let path = blob_path(dir.path(), &sha256);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        File::create_new(path).unwrap().set_len(*length).unwrap();
+        let said: u64 = *said;
+        records.push(format!(r#"{{"kind":"end","reason":{{"sha256":"{sha256}","bytes":{said}}}}}"#).into_bytes());
+    }
+    segment(&layout::segment_path(dir.path(), 0), 0, Hash::default(), &records);
+    let (begun, mut out) = (Instant::now(), Vec::new());
+    let exit = verify::run_once(dir.path(), &verify::Args::default(), &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    let found: Vec<&str> = out.lines().filter(|line| line.starts_with("finding: ")).collect();
+    assert_eq!((exit, found.len()), (Exit::Findings, cases.len()), "{out}");
+    assert!(found.iter().zip(cases).all(|(line, (_, _, why))| line.ends_with(why)), "{out}");
+    let words = Line::try_parse_from(["audit", "search", "needle"]).unwrap().audit.command;
+    run(dir.path(), &words, &mut Vec::new()).unwrap();
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
