@@ -97,8 +97,8 @@ fn verify(dir: &Path, args: &Args, looks: u32, out: &mut dyn Write) -> Result<Ex
     let mut reader = match Reader::open(dir) {
         Ok(reader) => Some(reader),
         Err(error) => {
-            run.finding(&error)?;
             let begin = if matches!(error, Error::Missing { .. }) { Some(first) } else { first.checked_add(1) };
+            run.damage(error)?;
             run.next_segment(begin)?
         }
     };
@@ -109,7 +109,7 @@ fn verify(dir: &Path, args: &Args, looks: u32, out: &mut dyn Write) -> Result<Ex
         head = Some(current.end());
         if let Some(error) = error {
             let segment = current.place().1;
-            run.finding(&error)?;
+            run.damage(error)?;
             head = None;
             reader = run.next_segment(segment.checked_add(1))?;
         }
@@ -124,7 +124,6 @@ impl Verification<'_> {
             match steady(reader, self.looks) {
                 Ok(Some(entry)) => self.entry(entry)?,
                 Ok(None) => return Ok(None),
-                Err(error @ Error::Io { .. }) => return Err(error.into()),
                 Err(error) => return Ok(Some(error)),
             }
         }
@@ -179,11 +178,19 @@ impl Verification<'_> {
             };
             match Reader::open_listed(self.dir, first, &self.segments) {
                 Ok(reader) => return Ok(Some(reader)),
-                Err(error) => self.finding(&error)?,
+                Err(error) => self.damage(error)?,
             }
             from = first.checked_add(1);
         }
         Ok(None)
+    }
+
+    /// What is there and wrong is a finding. What the file system does not let read may be well.
+    fn damage(&mut self, error: Error) -> Result<(), Stop> {
+        match error {
+            Error::Io { .. } => Err(error.into()),
+            damage => self.finding(&damage),
+        }
     }
 
     fn finding(&mut self, what: &dyn std::fmt::Display) -> Result<(), Stop> {

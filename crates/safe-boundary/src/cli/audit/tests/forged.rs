@@ -1,9 +1,10 @@
 //! Trails of somebody who can write files: what is added, what only claims to be large, what is no file.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::time::Instant;
 
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tlog::hash::{self, Hash};
 
 use super::*;
@@ -284,4 +285,47 @@ fn c10_a_blob_that_only_claims_to_be_large_costs_no_time() {
     let words = Line::try_parse_from(["audit", "search", "needle"]).unwrap().audit.command;
     run(dir.path(), &words, &mut Vec::new()).unwrap();
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
+/// Does something as somebody to whom what is nobody's is closed; root is told no by no file.
+fn without_rights_over_files<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let limited = || {
+        let mut rights = capabilities(None).unwrap();
+        rights.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, rights).unwrap();
+        act()
+    };
+    // Rights are a thread's own.
+    std::thread::scope(|scope| scope.spawn(limited).join().unwrap())
+}
+
+/// Who may not read the files of another must not be told that they have been changed.
+#[test]
+fn what_cannot_be_read_is_a_failure_and_no_finding() {
+    let (mut trail, firsts) = long();
+    let text = "x".repeat(20_000);
+    trail.statement("alice@example.com", "payments", &text);
+    trail.journal.close();
+    let segment = |n: usize| layout::segment_path(trail.dir.path(), firsts[n]);
+    let damage = |n: usize| {
+        let file = File::options().write(true).open(segment(n)).unwrap();
+        file.write_all_at(b"x", 72 + FrameHeader::BYTES as u64 + 20).unwrap();
+    };
+    let closed = [segment(0), segment(1), segment(2), blob_path(trail.dir.path(), &Hash::of(text.as_bytes()))];
+    for (is_damaged, closed) in [false, true].into_iter().flat_map(|is| closed.iter().map(move |path| (is, path))) {
+        if is_damaged {
+            // What is behind is opened anew then.
+            damage(1);
+        }
+        let mode = fs::metadata(closed).unwrap().permissions();
+        fs::set_permissions(closed, Permissions::from_mode(0)).unwrap();
+        let (ended, out) = without_rights_over_files(|| {
+            let mut out = Vec::new();
+            (verify::run_once(trail.dir.path(), &verify::Args::default(), &mut out), out)
+        });
+        fs::set_permissions(closed, mode).unwrap();
+        let (why, out) = (ended.unwrap_err().to_string(), String::from_utf8(out).unwrap());
+        assert_eq!(why, format!("cannot read {}: Permission denied (os error 13)", closed.display()), "{out}");
+        assert!(!out.contains("Permission") && !out.contains("the chain holds"), "{out}");
+    }
 }
