@@ -71,6 +71,33 @@ fn c10_a_segment_planted_among_the_others_is_found_by_every_reader() {
             fs::remove_file(layout::segment_path(trail.dir.path(), first)).unwrap();
         }
     }
+    // Far behind the end, where nothing tells that it is not the newest but the gap.
+    trail.journal.close();
+    let planted = layout::segment_path(trail.dir.path(), 1000);
+    segment(&planted, 1000, Hash([7; 32]), &[record(24), record(25)]);
+    let gap = " to 999 are missing: there is no ";
+    let (exit, out) = trail.run("verify");
+    assert!(exit == Exit::Findings && out.contains(gap), "{out}");
+    for line in ["tail --no-follow -n 1", "tail --no-follow -n 1000", "search --from 1970-01-04", "export"] {
+        let (why, out) = trail.fail(line);
+        assert!(why.contains(gap) && !out.contains("forged"), "{line}: {why}: {out}");
+    }
+    let open = || Journal::open(trail.dir.path(), Options::new("n".to_owned()), IdSource::new([1; 6]));
+    let refused = open().unwrap_err().to_string();
+    assert!(refused.contains(gap) && refused.contains("cannot be continued"), "{refused}");
+    // Where the last one ends, with a chain of its own.
+    fs::remove_file(&planted).unwrap();
+    let mut reader = read::Reader::open(trail.dir.path()).unwrap();
+    while reader.next_entry().unwrap().is_some() {}
+    let end = reader.end().0;
+    let planted = layout::segment_path(trail.dir.path(), end);
+    segment(&planted, end, Hash([7; 32]), &[record(24), record(25)]);
+    for why in [trail.fail("tail --no-follow -n 1").0, open().unwrap_err().to_string()] {
+        assert!(why.contains("it holds another chain than the segment before it"), "{why}");
+    }
+    fs::remove_file(&planted).unwrap();
+    assert_eq!(trail.run("verify").0, Exit::Fine);
+    open().unwrap().0.close();
     assert_eq!(trail.run("verify").0, Exit::Fine);
 }
 
