@@ -160,11 +160,9 @@ impl Search<'_> {
             let place =
                 self.unresolved.get(&of).and_then(|place| usize::try_from(place.checked_sub(self.passed)?).ok());
             if let Some(found) = place.and_then(|place| self.waiting.get_mut(place)) {
-                // A statement that was suspended has several; the last says how it ended.
-                found.open = record.field("/outcome/result") == "suspended";
-                if !found.open {
-                    self.unresolved.remove(&of);
-                }
+                // Also when it is suspended: what goes on with it is a statement of its own.
+                found.open = false;
+                self.unresolved.remove(&of);
                 self.waiting_bytes -= found.bytes();
                 found.outcome = Some(record.into());
                 self.waiting_bytes += found.bytes();

@@ -115,6 +115,15 @@ impl Trail {
         (exit, String::from_utf8(out).unwrap())
     }
 
+    /// Searches for statements, of which so much may be kept.
+    fn search(&self, line: &str, records: usize, bytes: usize) -> String {
+        let words = ["audit", "search", "--kind", "statement"].into_iter().chain(line.split_whitespace());
+        let AuditCommand::Search(args) = Line::try_parse_from(words).unwrap().audit.command else { panic!("a search") };
+        let mut out = Vec::new();
+        search::search(self.dir.path(), &args, search::Waiting { records, bytes }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     /// Why it cannot be carried out, and what it printed before.
     fn fail(&self, line: &str) -> (String, String) {
         let words = std::iter::once("audit").chain(line.split_whitespace());
@@ -248,13 +257,7 @@ fn what_waits_behind_a_statement_is_bounded_and_said_so() {
     let third = trail.statement("alice@example.com", "payments", "select 'quick'");
     trail.outcome(third, "alice@example.com", "ok", "SELECT 3", None);
     trail.outcome(first, "alice@example.com", "ok", "SELECT 1", None);
-    let check = |line: &str, records: usize, bytes: usize| {
-        let words = ["audit", "search", "--kind", "statement"].into_iter().chain(line.split_whitespace());
-        let AuditCommand::Search(args) = Line::try_parse_from(words).unwrap().audit.command else { panic!("a search") };
-        let mut out = Vec::new();
-        search::search(trail.dir.path(), &args, search::Waiting { records, bytes }, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    };
+    let check = |line: &str, records: usize, bytes: usize| trail.search(line, records, bytes);
     let out = check("", 3, 1 << 20);
     assert!(out.contains("SELECT 1") && !out.contains("joined") && !out.contains("waited"), "{out}");
     let longest = trail.run("export").1.lines().map(str::len).max().unwrap();
@@ -271,6 +274,23 @@ fn what_waits_behind_a_statement_is_bounded_and_said_so() {
         assert!(check("--csv", records, bytes).lines().nth(1).unwrap().contains("(not joined)"));
     }
     assert!(check("--limit 1", 1, 1 << 20).contains("waited too long"));
+}
+
+/// A statement at its row limit has its outcome; the execution that goes on has a record of its own.
+#[test]
+fn a_suspended_statement_waits_for_nothing() {
+    let mut trail = Trail::new();
+    let alice = "alice@example.com";
+    let first = trail.statement(alice, "payments", "select 'many'");
+    trail.outcome(first, alice, "suspended", "", None);
+    for n in 0..3 {
+        let next = trail.statement(alice, "payments", &format!("select {n}"));
+        trail.outcome(next, alice, "ok", "SELECT 1", None);
+    }
+    let out = trail.search("", 1, 1 << 20);
+    assert!(!out.contains("joined") && !out.contains("waited"), "{out}");
+    let rows: Vec<&str> = out.lines().collect();
+    assert!(rows.len() == 5 && rows[1].contains("suspended") && rows[1].contains("many"), "{out}");
 }
 
 #[test]
