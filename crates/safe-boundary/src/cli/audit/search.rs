@@ -192,7 +192,11 @@ impl Search<'_> {
             self.waiting_bytes -= found.bytes();
             found.again = Some(record.into());
             self.waiting_bytes += found.bytes();
-        } else if self.limit == 0 && self.fits(&record, "statement") && span.contains(record.time()) {
+        } else if (self.limit == 0 || !self.words.is_empty())
+            && self.fits(&record, "statement")
+            && span.contains(record.time())
+        {
+            // With words, its statement may not have been taken for want of one that is in here.
             self.wait(Match { id: String::new(), record: record.into(), outcome: None, again: None, open: false });
         }
     }
@@ -229,11 +233,12 @@ impl Search<'_> {
     /// Takes a match if the words are in it.
     fn keep(&mut self, found: Match) -> Result<(), Stop> {
         if !self.words.is_empty() {
-            let records: Vec<Record> =
-                std::iter::once(&found.record).chain(&found.outcome).cloned().map(Record::from).collect();
+            let record = Record::from(found.record.clone());
             // Nobody keeps which statements were shown.
-            let revises = records.iter().any(|record| record.field("/again") == "true");
-            if !revises && !self.words.are_in(&records) {
+            let is_told_always = self.limit == 0 && record.field("/again") == "true";
+            let outcomes = found.outcome.iter().chain(&found.again).cloned().map(Record::from);
+            let records: Vec<Record> = std::iter::once(record).chain(outcomes).collect();
+            if !is_told_always && !self.words.are_in(&records) {
                 return Ok(());
             }
         }

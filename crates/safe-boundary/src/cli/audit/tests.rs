@@ -172,6 +172,34 @@ fn search_says_that_what_had_ended_well_does_not_hold() {
 }
 
 #[test]
+fn words_are_sought_in_second_outcomes_too() {
+    let mut trail = Trail::new();
+    let alice = "alice@example.com";
+    let waiting = trail.statement(alice, "payments", "select 'waiting'");
+    let first = trail.statement(alice, "payments", "delete from cards");
+    trail.outcome(first, alice, "ok", "DELETE 3", None);
+    trail.outcome_so(first, alice, "error", "", Some("no such portal"), true);
+    trail.outcome(waiting, alice, "ok", "SELECT 1", None);
+    // While it is at hand, behind one that is not over, they count as words of its statement.
+    for line in ["search", "search --limit 0"] {
+        let (_, out) = trail.run(&format!("{line} portal cards"));
+        let rows: Vec<&str> = out.lines().collect();
+        assert!(rows.len() == 2 && rows[1].contains("DELETE 3; then error 42501 no such portal"), "{line}: {out}");
+        assert_eq!(trail.run(&format!("{line} portal orders")).1.lines().count(), 1, "{line}");
+    }
+    // Later, its statement was not taken for want of the word: then it is found by itself.
+    let second = trail.statement(alice, "payments", "delete from refunds");
+    trail.outcome(second, alice, "ok", "DELETE 4", None);
+    trail.outcome_so(second, alice, "error", "", Some("deferred check"), true);
+    for line in ["search deferred", "search deferred --limit 0", "search deferred --kind statement"] {
+        let (_, out) = trail.run(line);
+        assert!(out.contains(" then error 42501 deferred check") && out.lines().any(|row| row.contains("deferred")));
+    }
+    let (_, out) = trail.run("search check --limit 5");
+    assert_eq!(out.lines().count(), 2, "{out}");
+}
+
+#[test]
 fn what_the_record_doubts_is_doubted_in_every_format() {
     let mut trail = Trail::new();
     let text = Some(Content::Bytes(b"select 'A'"));
