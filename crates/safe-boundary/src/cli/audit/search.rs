@@ -17,7 +17,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::trail::read::Entry;
 
 /// How much waits at once, behind a statement whose outcome has not come. Beyond that the statement is shown without it, and
-/// this is told: it may have an outcome further on.
+/// this is told: it may have an outcome further on. The newest, of which there may be `--limit`, have as many bytes.
 const WAITING_MAX: Waiting = Waiting { records: 20_000, bytes: 64 << 20 };
 
 /// Stands in the place of such an outcome.
@@ -75,7 +75,7 @@ pub fn run(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure
     ended(search(dir, args, WAITING_MAX, &mut BufWriter::new(out)))
 }
 
-/// How much waits.
+/// How much waits, or is kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) records: usize,
@@ -113,6 +113,9 @@ struct Search<'a> {
     unresolved: HashMap<String, u64>,
     /// The newest matches, when there is a limit.
     newest: VecDeque<Match>,
+    newest_bytes: usize,
+    /// How much of each may be kept.
+    max: Waiting,
     left_out: u64,
     /// How many statements did not wait for their outcomes.
     unjoined: u64,
@@ -132,6 +135,8 @@ pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write)
         passed: 0,
         unresolved: HashMap::new(),
         newest: VecDeque::new(),
+        newest_bytes: 0,
+        max,
         left_out: 0,
         unjoined: 0,
         out,
@@ -139,12 +144,12 @@ pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write)
     run.heading()?;
     while let Some(entry) = reader.next_entry()? {
         run.consider(entry, &span)?;
-        run.settle(max)?;
+        run.settle()?;
     }
     // There are no more outcomes.
     run.unresolved.clear();
     run.waiting.iter_mut().for_each(|found| found.open = false);
-    run.settle(max)?;
+    run.settle()?;
     run.conclude()
 }
 
@@ -187,7 +192,9 @@ impl Search<'_> {
     fn revise(&mut self, record: Record, span: &Span) {
         let of = record.field("/of");
         if let Some(found) = self.newest.iter_mut().rev().find(|found| found.id == of) {
+            self.newest_bytes -= found.bytes();
             found.again = Some(record.into());
+            self.newest_bytes += found.bytes();
         } else if let Some(found) = self.waiting.iter_mut().rev().find(|found| found.id == of) {
             self.waiting_bytes -= found.bytes();
             found.again = Some(record.into());
@@ -202,9 +209,9 @@ impl Search<'_> {
     }
 
     /// Lets those go that wait for nothing, and the oldest when too many wait.
-    fn settle(&mut self, max: Waiting) -> Result<(), Stop> {
-        while self.waiting.len() > max.records
-            || self.waiting_bytes > max.bytes
+    fn settle(&mut self) -> Result<(), Stop> {
+        while self.waiting.len() > self.max.records
+            || self.waiting_bytes > self.max.bytes
             || self.waiting.front().is_some_and(|found| !found.open)
         {
             let Some(found) = self.waiting.pop_front() else { break };
@@ -245,9 +252,11 @@ impl Search<'_> {
         if self.limit == 0 {
             return self.show(found);
         }
+        self.newest_bytes += found.bytes();
         self.newest.push_back(found);
-        if self.newest.len() > self.limit {
-            self.newest.pop_front();
+        while self.newest.len() > self.limit || (self.newest.len() > 1 && self.newest_bytes > self.max.bytes) {
+            let Some(oldest) = self.newest.pop_front() else { break };
+            self.newest_bytes -= oldest.bytes();
             self.left_out += 1;
         }
         Ok(())
@@ -299,12 +308,19 @@ impl Search<'_> {
     }
 
     fn conclude(mut self) -> Result<Exit, Stop> {
+        let is_short = self.newest.len() < self.limit;
         for found in std::mem::take(&mut self.newest) {
             self.show(found)?;
         }
         let is_table = !self.args.json && !self.args.csv;
         if self.left_out > 0 && is_table {
             writeln!(self.out, "({} earlier records match too; --limit 0 shows all)", self.left_out)?;
+        } else if self.left_out > 0 && is_short {
+            // Programs know their own limit, and not that of memory.
+            tracing::warn!(
+                "{} earlier records match too, fewer than asked for fit; --limit 0 shows all",
+                self.left_out
+            );
         }
         if self.unjoined > 0 {
             let what = "statements waited too long for their outcomes, which were not looked at; see --kind outcome";

@@ -290,7 +290,7 @@ fn what_waits_behind_a_statement_is_bounded_and_said_so() {
     assert!(out.contains("SELECT 1") && !out.contains("joined") && !out.contains("waited"), "{out}");
     let longest = trail.run("export").1.lines().map(str::len).max().unwrap();
     for (records, bytes) in [(1, 1 << 20), (3, longest + 100)] {
-        let out = check("", records, bytes);
+        let out = check("--limit 0", records, bytes);
         let rows: Vec<&str> = out.lines().collect();
         assert!(rows[1].contains("(not joined)") && rows[1].contains("slow"), "{out}");
         assert!(rows[2].contains("SELECT 2") && rows[3].contains("SELECT 3"), "{out}");
@@ -302,6 +302,31 @@ fn what_waits_behind_a_statement_is_bounded_and_said_so() {
         assert!(check("--csv", records, bytes).lines().nth(1).unwrap().contains("(not joined)"));
     }
     assert!(check("--limit 1", 1, 1 << 20).contains("waited too long"));
+}
+
+/// However many the newest may be, they are no larger in all than what waits.
+#[test]
+fn the_newest_are_bounded_by_their_bytes_and_what_that_leaves_out_is_counted() {
+    let mut trail = Trail::new();
+    let alice = "alice@example.com";
+    for n in 0..8 {
+        let id = trail.statement(alice, "payments", &format!("select {n}, '{}'", "x".repeat(1000)));
+        trail.outcome(id, alice, "ok", "SELECT 1", None);
+    }
+    let found = |bytes: usize, line: &str| {
+        let out = trail.search(line, 20_000, bytes);
+        let rows: Vec<String> = out.lines().filter(|row| row.contains("select ")).map(str::to_owned).collect();
+        (rows, out)
+    };
+    let (rows, out) = found(1 << 20, "");
+    assert!(rows.len() == 8 && !out.contains("earlier"), "{out}");
+    let (rows, out) = found(8000, "");
+    assert!((2..8).contains(&rows.len()) && rows[rows.len() - 1].contains("select 7"), "{out}");
+    assert!(out.ends_with(&format!("({} earlier records match too; --limit 0 shows all)\n", 8 - rows.len())), "{out}");
+    assert_eq!(found(8000, "--json --limit 100").0.len(), rows.len());
+    // The newest itself is shown, whatever its size.
+    assert_eq!(found(1, "").0.len(), 1);
+    assert_eq!(found(8000, "--limit 0").0.len(), 8);
 }
 
 /// A statement at its row limit has its outcome; the execution that goes on has a record of its own.
