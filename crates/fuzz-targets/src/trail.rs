@@ -150,7 +150,7 @@ fn frames(input: &mut Unstructured<'_>) -> arbitrary::Result<Frames> {
 fn record(input: &mut Unstructured<'_>, blobs: &mut Vec<Vec<u8>>) -> arbitrary::Result<Vec<u8>> {
     if input.ratio(1, 4)? {
         let length = input.int_in_range(0..=200)?;
-        let bytes = input.bytes(length.min(input.len()))?.iter().copied().filter(|byte| *byte != 0);
+        let bytes = input.bytes(length.min(input.len()))?.iter().copied().filter(|byte| *byte >= b' ');
         return Ok(b"x".iter().copied().chain(bytes).collect());
     }
     let kind = *input.choose(&["statement", "outcome", "login", "connect", "end", "journal", "denied", "cancel"])?;
@@ -203,8 +203,8 @@ fn show(dir: &Path, words: &[&str], records: usize) {
     shown.unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
     let text = String::from_utf8_lossy(&out);
     match words.last() {
-        // Records as they were written, whatever they are.
-        Some(&"json") => {}
+        // Records as they were written, whatever they are, but one a line.
+        Some(&"json") => assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), records),
         Some(&"--json") => {
             let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
             assert!(lines.len() <= records);

@@ -233,12 +233,12 @@ impl Proxy {
         Ok(login)
     }
 
-    fn databases<'a>(&'a self, port: &Port) -> impl Iterator<Item = (usize, &'a Database)> + Clone {
+    fn databases<'a>(&'a self, port: &Port) -> impl Iterator<Item = (usize, &'a Database)> {
         port.databases.iter().filter_map(|index| Some((*index, self.config.databases.get(*index)?)))
     }
 
     fn route(&self, port: &Port, server_name: Option<&str>, asked: &str) -> Result<Route<'_>, NoRoute> {
-        route::find(self.databases(port), server_name, asked)
+        route::find(&self.config.databases, &port.databases, server_name, asked)
     }
 
     /// Tells a person, now that she is known, what she may reach instead.

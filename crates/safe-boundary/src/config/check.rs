@@ -7,6 +7,7 @@ mod database;
 mod idp;
 
 use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,8 +75,8 @@ impl Check<'_, '_> {
 
     /// Clients and machines that watch cannot share a port.
     fn ports(&mut self, config: &Config, at: &At) {
-        let Some(metrics) = config.server.metrics.filter(|address| address.port() != 0) else { return };
-        if let Some(database) = config.databases.iter().find(|database| database.listen == metrics) {
+        let Some(metrics) = config.server.metrics else { return };
+        if let Some(database) = config.databases.iter().find(|database| collide(database.listen, metrics)) {
             let message = format!(
                 "expected an address of its own for `server.metrics`, found `{metrics}`, where `{}` listens",
                 database.name
@@ -252,6 +253,15 @@ impl Check<'_, '_> {
     }
 }
 
+/// Whether the system gives only one of two listeners its address. Port 0 means any free port: never the same one.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    // `0.0.0.0` stands for all addresses of IPv4, and `[::]` for them too, as Linux has it unless it is told otherwise.
+    let covers = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let overlap = ip == other_ip || covers(ip, other_ip) || covers(other_ip, ip);
+    overlap && one.port() == other.port() && one.port() != 0
+}
+
 fn limits(raw: &raw::Limits) -> Limits {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Limits {
@@ -280,7 +290,7 @@ fn as_ipv4(network: IpNet) -> Option<IpNet> {
 
 fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The name that the kernel has for this machine.

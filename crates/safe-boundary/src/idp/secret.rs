@@ -1,9 +1,9 @@
 //! Our client's secret at the provider, read when a sign-in needs it.
 //!
-//! Promises: of commands that print it, one runs at a time, however many people sign in; what it has printed serves for
-//! [`KEPT`], and is wiped then. A command that was begun goes on when the person who waited for it goes away, so that
-//! nobody can keep it from ever ending; it takes none of the last descriptors.
-//! Deliberately not here: how it is shown to the provider (`client.rs`).
+//! Promises: of commands that print it, one runs at a time, however many people sign in; what it has printed serves those
+//! who begin within [`KEPT`], and is wiped then. Each sign-in has a copy of its own, and wipes it when it ends. A command
+//! that was begun goes on when the person who waited for it goes away, so that nobody can keep it from ever ending.
+//! Deliberately not here: how it is shown to the provider (`client.rs`), and running a command (`config/secret.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::error::{Endpoint, Error};
 use crate::config::{SecretSource, secret};
-use crate::descriptors;
+use crate::trail::disk::lacks_descriptors;
 
 /// How long the secret serves that a command has printed.
 const KEPT: Duration = Duration::from_secs(10);
@@ -46,11 +46,9 @@ impl ClientSecret {
         if let Some(secret) = &*kept {
             return Ok(secret.clone());
         }
-        descriptors::some_left()
-            .map_err(|source| Error::NoDescriptors { endpoint: Endpoint::DeviceAuthorization, source })?;
         let (source, kept_for, again) = (source.clone(), self.kept_for, Arc::clone(&self.kept));
         let running = tokio::spawn(async move {
-            let secret = secret::read(&source).await?;
+            let secret = secret::read(&source).await.map_err(unread)?;
             *kept = Some(secret.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(kept_for).await;
@@ -65,10 +63,22 @@ impl ClientSecret {
     }
 }
 
+/// Why there is none: for want of descriptors it may be there a moment later, and nothing on this machine is wrong.
+fn unread(error: secret::Error) -> Error {
+    match error {
+        secret::Error::NotRun { source, .. } if lacks_descriptors(&source) => {
+            Error::NoDescriptors { endpoint: Endpoint::DeviceAuthorization, source }
+        }
+        other => other.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::path::Path;
 
+    use rustix::io::Errno;
     use tokio::task::JoinSet;
     use tokio::time::timeout;
 
@@ -118,5 +128,15 @@ mod tests {
         timeout(Duration::from_millis(100), secret.read()).await.unwrap_err();
         assert_eq!(secret.read().await.unwrap().unwrap().reveal(), "hunter2");
         assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
+    }
+    #[test]
+    fn for_want_of_descriptors_it_may_be_there_later() {
+        let check = |source: io::Error, expected: bool| {
+            let error = unread(secret::Error::NotRun { program: "print".to_owned(), source });
+            assert_eq!(error.is_unreachable(), expected, "{error}");
+        };
+        check(Errno::MFILE.into(), true);
+        check(Errno::NFILE.into(), true);
+        check(Errno::NOENT.into(), false);
     }
 }

@@ -1,7 +1,7 @@
 //! Which `[[database]]` a client means: by where it connected, the TLS server name, and the database's name.
 //!
-//! Promises: an answer is one database or none; a client that names a host is never led to a database of another, and one
-//! that names none is led nowhere when it could mean several.
+//! Promises: an answer is one database or none; a client that names a host is never led to a database of another, on
+//! whatever port, and one that names none is led nowhere when it could mean several.
 //! Deliberately not here: whether the person may reach it.
 
 use crate::config::Database;
@@ -37,22 +37,26 @@ impl NoRoute {
     }
 }
 
-/// The database that a client means, among those of the port it connected to, each with its place in the configuration.
+/// The database that a client means: one of all that are configured, reached through the port it connected to, which has
+/// these indexes.
 ///
 /// # Errors
 /// [`NoRoute`]: it means none of them, or several.
 pub fn find<'a>(
-    databases: impl Iterator<Item = (usize, &'a Database)> + Clone,
+    databases: &'a [Database],
+    on_port: &[usize],
     server_name: Option<&str>,
     asked: &str,
 ) -> Result<Route<'a>, NoRoute> {
-    let is_named = |(_, database): &(usize, &Database)| {
+    let is_named = |database: &Database| {
         let hostname = database.hostname.as_deref();
         server_name.is_some_and(|name| hostname.is_some_and(|hostname| hostname.eq_ignore_ascii_case(name)))
     };
-    let is_host_known = databases.clone().any(|database| is_named(&database));
+    // A host name of ours is one on every port: where none of its databases is, it means none, and never another host's.
+    let is_host_known = databases.iter().any(is_named);
     // Without a host name of ours (an address, an older driver, plaintext), the database's name must do.
-    let meant = databases.filter(|database| !is_host_known || is_named(database));
+    let here = on_port.iter().filter_map(|index| Some((*index, databases.get(*index)?)));
+    let meant = here.filter(|(_, database)| !is_host_known || is_named(database));
     let mut serving = meant.filter_map(|(index, database)| serves(index, database, asked));
     match (serving.next(), serving.next()) {
         (Some(route), None) => Ok(route),
@@ -98,7 +102,7 @@ mod tests {
             database("reports", None, &["reports"]),
         ];
         let check = |server_name: Option<&str>, asked: &str, expected: Result<&str, NoRoute>| {
-            let found = find(databases.iter().enumerate(), server_name, asked);
+            let found = find(&databases, &[0, 1, 2], server_name, asked);
             let found = found.as_ref().map(|route| route.database.name.as_str()).map_err(|no| *no);
             assert_eq!(found, expected, "{server_name:?} {asked}");
         };
@@ -123,7 +127,7 @@ mod tests {
     fn a_host_that_serves_all_names_takes_none_from_another() {
         let databases = [database("all", Some("all.x"), &["*"]), database("one", Some("one.x"), &["one"])];
         let find = |server_name, asked| {
-            let route = find(databases.iter().enumerate(), server_name, asked)?;
+            let route = find(&databases, &[0, 1], server_name, asked)?;
             Ok((route.index, route.dbname))
         };
         assert_eq!(find(Some("all.x"), "one"), Ok((0, "one".to_owned())));
@@ -131,5 +135,26 @@ mod tests {
         assert_eq!(find(Some("one.x"), "two"), Err(NoRoute::Unknown));
         assert_eq!(find(None, "one"), Err(NoRoute::Ambiguous));
         assert_eq!(find(None, "two"), Ok((0, "two".to_owned())));
+    }
+    #[test]
+    fn a_host_s_name_on_a_port_of_others_leads_nowhere() {
+        let databases = [
+            database("payments", Some("production.x"), &["payments"]),
+            database("staging", Some("staging.x"), &["payments", "trial"]),
+            database("reports", None, &["*"]),
+        ];
+        let check = |on_port: &[usize], server_name: Option<&str>, asked: &str, expected: Result<&str, NoRoute>| {
+            let found = find(&databases, on_port, server_name, asked);
+            let found = found.as_ref().map(|route| route.database.name.as_str()).map_err(|no| *no);
+            assert_eq!(found, expected, "{on_port:?} {server_name:?} {asked}");
+        };
+        for elsewhere in [&[1][..], &[2], &[1, 2], &[]] {
+            check(elsewhere, Some("PRODUCTION.x"), "payments", Err(NoRoute::Unknown));
+        }
+        check(&[0], Some("production.x"), "payments", Ok("payments"));
+        check(&[0, 2], Some("staging.x"), "trial", Err(NoRoute::Unknown));
+        // A name that is nobody's, as of a load balancer, says nothing.
+        check(&[1], Some("balancer.x"), "payments", Ok("staging"));
+        check(&[2], None, "payments", Ok("reports"));
     }
 }

@@ -176,12 +176,12 @@ pub struct Records {
 
 impl Records {
     /// Goes on through a payload that has grown. False when it cannot consist of records: none is empty, and none has a
-    /// zero byte, for they are JSON.
+    /// control character, for they are JSON on one line. So one record stays one line wherever it is written out.
     #[must_use]
     pub fn follow(&mut self, payload: &[u8]) -> bool {
         loop {
             let end = self.end.min(payload.len());
-            if payload.get(self.seen..end).is_none_or(|text| memchr::memchr(0, text).is_some()) {
+            if payload.get(self.seen..end).is_none_or(|text| least(text) < b' ') {
                 return false;
             }
             self.seen = end;
@@ -202,6 +202,11 @@ impl Records {
     pub fn are(&self, payload: &[u8], count: u32) -> bool {
         self.seen == payload.len() && self.end == payload.len() && self.count == count
     }
+}
+
+/// The smallest byte. Without a way out of the loop many are compared at once.
+fn least(text: &[u8]) -> u8 {
+    text.iter().copied().fold(u8::MAX, u8::min)
 }
 
 /// The last bytes of a header: the beginning of the SHA-256 of what stands before them.
@@ -276,7 +281,10 @@ mod tests {
         check(b"\0\0\0\x02{}\0\0\0\x01a", 2, true);
         check(b"\0\0\0\x02{}\0\0\0\x01a", 1, false);
         check(b"\0\0\0\x02{}\0\0\0\0", 2, false);
-        check(b"\0\0\0\x02\0}", 1, false);
+        for control in 0..b' ' {
+            check(&[b"\0\0\0\x03{".as_slice(), &[control], b"}"].concat(), 1, false);
+        }
+        check(b"\0\0\0\x04{ \x7f}", 1, true);
         check(b"\0\0\0\x02{", 1, false);
         check(b"\0\0\0", 1, false);
         check(b"\xff\xff\xff\xff{}", 1, false);

@@ -243,6 +243,42 @@ groups = ["on-call"]
     }
 }
 
+/// The host name of ours, on the port of another host: neither its own database nor the other's is reached there.
+#[test]
+fn a_host_s_name_on_the_port_of_another_leads_nowhere() {
+    let mut stage = Stage::start();
+    let settings = Settings { database: "hostname = \"production.example.com\"", ..Settings::default() };
+    let config = proxy::config(&stage.postgres, &stage.idp, &settings);
+    let elsewhere = |hostname: &str| {
+        format!(
+            "\n[[database]]\nname = \"elsewhere\"\nlisten = \"127.0.0.1:0\"\nhostname = \"{hostname}\"\nupstream = \
+             \"host=localhost port=1\"\n[[database.role]]\nrole = \"r\"\ngroups = [\"g\"]\n"
+        )
+    };
+    let ask = |stage: &Stage| {
+        let mut peer = Peer::tls(stage);
+        peer.write(&psql(V3_0, ALICE, &[]));
+        stage.idp.approve(&peer.prompted(), ALICE);
+        peer
+    };
+    // `localhost` is what the peer calls the server in TLS. While nobody has that name, it says nothing.
+    for (hostname, reaches) in [("staging.example.com", true), ("localhost", false)] {
+        stage.proxy.kill();
+        stage.proxy = Proxy::start(stage.folder(), &format!("{config}{}", elsewhere(hostname)));
+        let mut peer = ask(&stage);
+        if reaches {
+            peer.ready();
+            continue;
+        }
+        let before = stage.postgres.connections();
+        let messages = peer.last_messages();
+        let told = fields(&messages.last().unwrap().1);
+        assert_eq!((told[&'C'].as_str(), told[&'M'].as_str()), ("3D000", "database \"payments\" is not served here"));
+        assert_eq!(told[&'H'], "You may reach: payments at production.example.com.");
+        assert_eq!(stage.postgres.connections(), before, "the server has heard nothing");
+    }
+}
+
 /// A name that comes out of a link writes no line of its own, neither in the prompt nor in a refusal.
 #[test]
 fn names_write_no_lines_into_what_a_person_reads() {

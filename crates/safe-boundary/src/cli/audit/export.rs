@@ -50,6 +50,7 @@ const COLUMNS: [(&str, &str); 31] = [
     ("program", "/client/program"),
     ("named_login", "/client/login"),
     ("protocol", "/statement/protocol"),
+    ("resolution", "/statement/resolution"),
     ("params", "/statement/params"),
     ("prepared", "/statement/prepared"),
     ("forwarded", "/statement/forwarded"),

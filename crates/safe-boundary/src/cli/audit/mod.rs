@@ -20,6 +20,7 @@ pub mod tail;
 mod tests;
 pub mod verify;
 pub(crate) mod when;
+mod words;
 
 /// Read and check the audit trail.
 #[derive(clap::Args, Clone, Debug)]

@@ -3,6 +3,7 @@
 //! Promises: total: a field that is missing or of another shape is shown as nothing, never an error.
 //! Deliberately not here: escaping; each format has its own.
 
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -17,6 +18,12 @@ use super::when::time_of;
 use crate::trail::blob::blob_path;
 use crate::trail::read::{Entry, open_file};
 
+/// No content is longer: a message of PostgreSQL says its length in 31 bits.
+pub(super) const BLOB_BYTES_MAX: u64 = 1 << 31;
+
+/// What is wrong with a blob whose content or length is another.
+pub(super) const OTHER_CONTENT: &str = "has other content than its name says";
+
 /// One record.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -27,7 +34,7 @@ pub(super) struct Record {
 }
 
 /// A reference to a blob, standing where a value would.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Reference {
     pub(super) sha256: Hash,
     pub(super) bytes: u64,
@@ -127,6 +134,9 @@ impl Record {
         if self.field("/statement/protocol") == "bind" {
             what.insert_str(0, "(bind) ");
         }
+        if self.field("/statement/resolution") == "uncertain" {
+            what.insert_str(0, "(uncertain) ");
+        }
         let event = self.value.get("journal").map(plain).unwrap_or_default();
         let parts = [what, self.step(), self.field("/decision/reason"), self.field("/reason"), event];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
@@ -155,6 +165,12 @@ impl Record {
         }
     }
 
+    /// As [`Record::outcome`], where the statement is not beside it: a second one says that it is not the first.
+    pub(super) fn own_outcome(&self) -> String {
+        let then = if self.field("/again") == "true" { "then " } else { "" };
+        format!("{then}{}", self.outcome())
+    }
+
     /// All references to blobs.
     pub(super) fn references(&self) -> Vec<Reference> {
         // A reference is the only thing that is written so; inside a text the quotes would be escaped.
@@ -166,14 +182,14 @@ impl Record {
         found
     }
 
-    /// Whether a word occurs in one of its values or blobs, ASCII letters in either case. `word` is in lower case.
-    pub(super) fn mentions(&self, dir: &Path, word: &str) -> bool {
-        let mut found = self.text().to_ascii_lowercase().contains(word);
+    /// Calls for every text in it, and for the statement's as it is shown.
+    pub(super) fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.text());
         walk(&self.value, &mut |value| {
-            found |= value.as_str().is_some_and(|text| text.to_ascii_lowercase().contains(word));
+            if let Some(text) = value.as_str() {
+                visit(text);
+            }
         });
-        // What cannot be read is for `verify` to report.
-        found || self.references().iter().any(|blob| blob_mentions(dir, blob, word).unwrap_or(false))
     }
 }
 
@@ -235,30 +251,22 @@ fn one_outcome(outcome: &Value) -> String {
     }
 }
 
-/// A blob's content, and what shows that there is more of it. The trail may come from a stranger: what is no file, and may
-/// never end, is not opened.
-pub(super) fn open_blob(dir: &Path, blob: &Reference) -> io::Result<impl io::Read + use<>> {
-    let file = open_file(&blob_path(dir, &blob.sha256))?
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected a file, and it is something else"))?;
-    Ok(file.take(blob.bytes.saturating_add(1)))
-}
-
-/// Looks through a blob piece by piece: it may be larger than memory.
-fn blob_mentions(dir: &Path, blob: &Reference, word: &str) -> io::Result<bool> {
-    let mut file = open_blob(dir, blob)?;
-    let finder = memmem::Finder::new(word);
-    let mut window = Vec::new();
-    loop {
-        // The end of one piece and the beginning of the next may hold the word between them.
-        let kept = window.len().min(word.len());
-        window.drain(..window.len() - kept);
-        let read = file.by_ref().take(1 << 20).read_to_end(&mut window)?;
-        window.make_ascii_lowercase();
-        if finder.find(&window).is_some() {
-            return Ok(true);
-        }
-        if read == 0 {
-            return Ok(false);
-        }
+/// The content of a blob, or why it is not what the record says. The trail may come from a stranger: nothing is read that
+/// may never end, or is not as long as the record says.
+pub(super) fn open_blob(dir: &Path, blob: &Reference) -> io::Result<Result<io::Take<File>, &'static str>> {
+    if blob.bytes > BLOB_BYTES_MAX {
+        return Ok(Err("is said to be longer than any message can be"));
     }
+    let file = match open_file(&blob_path(dir, &blob.sha256)) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Err("is not a file")),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Err("is missing"));
+        }
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.len() != blob.bytes {
+        return Ok(Err(OTHER_CONTENT));
+    }
+    Ok(Ok(file.take(blob.bytes)))
 }

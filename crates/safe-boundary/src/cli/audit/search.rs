@@ -11,12 +11,13 @@ use std::path::Path;
 use super::export::{csv_heading, csv_row};
 use super::record::{Record, Written};
 use super::when::{Range, Span};
+use super::words::Words;
 use super::{Stop, ended, escape};
 use crate::cli::exit::{Exit, Failure};
 use crate::trail::read::Entry;
 
 /// How much waits at once, behind a statement whose outcome has not come. Beyond that the statement is shown without it, and
-/// this is told: it may have an outcome further on.
+/// this is told: it may have an outcome further on. The newest, of which there may be `--limit`, have as many bytes.
 const WAITING_MAX: Waiting = Waiting { records: 20_000, bytes: 64 << 20 };
 
 /// Stands in the place of such an outcome.
@@ -74,7 +75,7 @@ pub fn run(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure
     ended(search(dir, args, WAITING_MAX, &mut BufWriter::new(out)))
 }
 
-/// How much waits.
+/// How much waits, or is kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) records: usize,
@@ -101,9 +102,8 @@ impl Match {
 }
 
 struct Search<'a> {
-    dir: &'a Path,
     args: &'a Args,
-    words: Vec<String>,
+    words: Words<'a>,
     limit: usize,
     waiting: VecDeque<Match>,
     waiting_bytes: usize,
@@ -113,6 +113,9 @@ struct Search<'a> {
     unresolved: HashMap<String, u64>,
     /// The newest matches, when there is a limit.
     newest: VecDeque<Match>,
+    newest_bytes: usize,
+    /// How much of each may be kept.
+    max: Waiting,
     left_out: u64,
     /// How many statements did not wait for their outcomes.
     unjoined: u64,
@@ -123,17 +126,17 @@ pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write)
     let span = args.range.span(crate::clock::now());
     let mut reader = span.reader(dir)?;
     let limit = args.limit.unwrap_or(if args.json || args.csv { 0 } else { TABLE_LIMIT });
-    let words = args.words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let mut run = Search {
-        dir,
         args,
-        words,
+        words: Words::new(dir, &args.words),
         limit,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         passed: 0,
         unresolved: HashMap::new(),
         newest: VecDeque::new(),
+        newest_bytes: 0,
+        max,
         left_out: 0,
         unjoined: 0,
         out,
@@ -141,12 +144,12 @@ pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write)
     run.heading()?;
     while let Some(entry) = reader.next_entry()? {
         run.consider(entry, &span)?;
-        run.settle(max)?;
+        run.settle()?;
     }
     // There are no more outcomes.
     run.unresolved.clear();
     run.waiting.iter_mut().for_each(|found| found.open = false);
-    run.settle(max)?;
+    run.settle()?;
     run.conclude()
 }
 
@@ -162,11 +165,9 @@ impl Search<'_> {
             let place =
                 self.unresolved.get(&of).and_then(|place| usize::try_from(place.checked_sub(self.passed)?).ok());
             if let Some(found) = place.and_then(|place| self.waiting.get_mut(place)) {
-                // A statement that was suspended has several; the last says how it ended.
-                found.open = record.field("/outcome/result") == "suspended";
-                if !found.open {
-                    self.unresolved.remove(&of);
-                }
+                // Also when it is suspended: what goes on with it is a statement of its own.
+                found.open = false;
+                self.unresolved.remove(&of);
                 self.waiting_bytes -= found.bytes();
                 found.outcome = Some(record.into());
                 self.waiting_bytes += found.bytes();
@@ -191,20 +192,26 @@ impl Search<'_> {
     fn revise(&mut self, record: Record, span: &Span) {
         let of = record.field("/of");
         if let Some(found) = self.newest.iter_mut().rev().find(|found| found.id == of) {
+            self.newest_bytes -= found.bytes();
             found.again = Some(record.into());
+            self.newest_bytes += found.bytes();
         } else if let Some(found) = self.waiting.iter_mut().rev().find(|found| found.id == of) {
             self.waiting_bytes -= found.bytes();
             found.again = Some(record.into());
             self.waiting_bytes += found.bytes();
-        } else if self.limit == 0 && self.fits(&record, "statement") && span.contains(record.time()) {
+        } else if (self.limit == 0 || !self.words.is_empty())
+            && self.fits(&record, "statement")
+            && span.contains(record.time())
+        {
+            // With words, its statement may not have been taken for want of one that is in here.
             self.wait(Match { id: String::new(), record: record.into(), outcome: None, again: None, open: false });
         }
     }
 
     /// Lets those go that wait for nothing, and the oldest when too many wait.
-    fn settle(&mut self, max: Waiting) -> Result<(), Stop> {
-        while self.waiting.len() > max.records
-            || self.waiting_bytes > max.bytes
+    fn settle(&mut self) -> Result<(), Stop> {
+        while self.waiting.len() > self.max.records
+            || self.waiting_bytes > self.max.bytes
             || self.waiting.front().is_some_and(|found| !found.open)
         {
             let Some(found) = self.waiting.pop_front() else { break };
@@ -233,21 +240,23 @@ impl Search<'_> {
     /// Takes a match if the words are in it.
     fn keep(&mut self, found: Match) -> Result<(), Stop> {
         if !self.words.is_empty() {
-            let records: Vec<Record> =
-                std::iter::once(&found.record).chain(&found.outcome).cloned().map(Record::from).collect();
-            let is_in = |word: &String| records.iter().any(|record| record.mentions(self.dir, word));
+            let record = Record::from(found.record.clone());
             // Nobody keeps which statements were shown.
-            let revises = records.iter().any(|record| record.field("/again") == "true");
-            if !revises && !self.words.iter().all(is_in) {
+            let is_told_always = self.limit == 0 && record.field("/again") == "true";
+            let outcomes = found.outcome.iter().chain(&found.again).cloned().map(Record::from);
+            let records: Vec<Record> = std::iter::once(record).chain(outcomes).collect();
+            if !is_told_always && !self.words.are_in(&records) {
                 return Ok(());
             }
         }
         if self.limit == 0 {
             return self.show(found);
         }
+        self.newest_bytes += found.bytes();
         self.newest.push_back(found);
-        if self.newest.len() > self.limit {
-            self.newest.pop_front();
+        while self.newest.len() > self.limit || (self.newest.len() > 1 && self.newest_bytes > self.max.bytes) {
+            let Some(oldest) = self.newest.pop_front() else { break };
+            self.newest_bytes -= oldest.bytes();
             self.left_out += 1;
         }
         Ok(())
@@ -287,7 +296,7 @@ impl Search<'_> {
         if let Some(again) = again {
             ended = format!("{ended}; then {}", again.outcome());
         } else if outcome.is_none() && record.field("/kind") == "outcome" {
-            ended = record.outcome();
+            ended = record.own_outcome();
         }
         if self.args.csv {
             let duration = outcome.map(|outcome| outcome.field("/duration_us")).unwrap_or_default();
@@ -299,12 +308,19 @@ impl Search<'_> {
     }
 
     fn conclude(mut self) -> Result<Exit, Stop> {
+        let is_short = self.newest.len() < self.limit;
         for found in std::mem::take(&mut self.newest) {
             self.show(found)?;
         }
         let is_table = !self.args.json && !self.args.csv;
         if self.left_out > 0 && is_table {
             writeln!(self.out, "({} earlier records match too; --limit 0 shows all)", self.left_out)?;
+        } else if self.left_out > 0 && is_short {
+            // Programs know their own limit, and not that of memory.
+            tracing::warn!(
+                "{} earlier records match too, fewer than asked for fit; --limit 0 shows all",
+                self.left_out
+            );
         }
         if self.unjoined > 0 {
             let what = "statements waited too long for their outcomes, which were not looked at; see --kind outcome";

@@ -72,7 +72,15 @@ fn tail(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Stop> {
 
 /// A reader of the last so many records.
 fn begin(dir: &Path, lines: u64) -> Result<Reader, Error> {
-    let segments = read::segments(dir)?;
+    match begin_in(dir, lines, &read::segments(dir)?) {
+        // A listing that was made while segments came may have a later one, and not the one before it.
+        Err(Error::Missing { .. }) => begin_in(dir, lines, &read::segments(dir)?),
+        begun => begun,
+    }
+}
+
+/// As [`begin`], of segments that have been listed.
+fn begin_in(dir: &Path, lines: u64, segments: &[u64]) -> Result<Reader, Error> {
     let last = *segments.last().ok_or_else(|| Error::NoJournal { dir: dir.to_owned() })?;
     for (first, next) in segments.iter().zip(segments.iter().skip(1)) {
         // What else is wrong with records that are not shown is for `verify` to report.
@@ -84,7 +92,11 @@ fn begin(dir: &Path, lines: u64) -> Result<Reader, Error> {
     // Half a frame at the end is not counted; it is among those that come.
     while let Ok(Some(_)) = reader.next_entry() {}
     let first = reader.end().0.saturating_sub(lines);
-    let segment = segments.into_iter().rfind(|segment| *segment <= first).unwrap_or(last);
+    let segment = segments.iter().copied().rfind(|segment| *segment <= first).unwrap_or(last);
+    // Those behind it are held against it while they are read; what is believed is that it belongs here itself.
+    if let Some(before) = segments.iter().rfind(|before| **before < segment) {
+        read::check_join(dir, *before, segment)?;
+    }
     let mut reader = Reader::open_segment(dir, segment)?;
     reader.skip_to(first)?;
     Ok(reader)
@@ -96,7 +108,7 @@ fn show(entry: Entry, args: &Args, out: &mut dyn Write) -> Result<(), Stop> {
         return Ok(out.write_all(b"\n")?);
     }
     let record = Record::from(entry);
-    Ok(writeln!(out, "{}", line(&record, &record.outcome(), Some(TEXT_CHARS)))?)
+    Ok(writeln!(out, "{}", line(&record, &record.own_outcome(), Some(TEXT_CHARS)))?)
 }
 
 /// Waits a little, and notices when the reader of our output has gone.

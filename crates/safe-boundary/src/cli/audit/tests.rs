@@ -115,6 +115,15 @@ impl Trail {
         (exit, String::from_utf8(out).unwrap())
     }
 
+    /// Searches for statements, of which so much may be kept.
+    fn search(&self, line: &str, records: usize, bytes: usize) -> String {
+        let words = ["audit", "search", "--kind", "statement"].into_iter().chain(line.split_whitespace());
+        let AuditCommand::Search(args) = Line::try_parse_from(words).unwrap().audit.command else { panic!("a search") };
+        let mut out = Vec::new();
+        search::search(self.dir.path(), &args, search::Waiting { records, bytes }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     /// Why it cannot be carried out, and what it printed before.
     fn fail(&self, line: &str) -> (String, String) {
         let words = std::iter::once("audit").chain(line.split_whitespace());
@@ -157,6 +166,13 @@ fn search_says_that_what_had_ended_well_does_not_hold() {
     let again = rows[0].iter().position(|name| name == "again").unwrap();
     let cells: Vec<&str> = rows[1..].iter().map(|row| row[again].as_str()).collect();
     assert_eq!(cells, ["", "", "", "", "", "true", "true"]);
+    // Where the statement is not beside it, it says that it is not the first.
+    for line in ["tail --no-follow -n 2", "search --limit 2 --kind outcome"] {
+        let (_, out) = trail.run(line);
+        assert!(out.contains(" then error 42501 no such portal") && out.contains(" then lost"), "{line}: {out}");
+    }
+    let (_, out) = trail.run("tail --no-follow -n 5");
+    assert_eq!(out.matches(" then ").count(), 2, "{out}");
 }
 
 #[test]
@@ -180,6 +196,63 @@ fn search_says_where_sign_ins_and_cancels_came_from() {
     }
     let (_, out) = trail.run(&format!("search --json {session}"));
     assert_eq!(out.lines().count(), 1, "a cancel is found by the session that it names: {out}");
+}
+
+#[test]
+fn words_are_sought_in_second_outcomes_too() {
+    let mut trail = Trail::new();
+    let alice = "alice@example.com";
+    let waiting = trail.statement(alice, "payments", "select 'waiting'");
+    let first = trail.statement(alice, "payments", "delete from cards");
+    trail.outcome(first, alice, "ok", "DELETE 3", None);
+    trail.outcome_so(first, alice, "error", "", Some("no such portal"), true);
+    trail.outcome(waiting, alice, "ok", "SELECT 1", None);
+    // While it is at hand, behind one that is not over, they count as words of its statement.
+    for line in ["search", "search --limit 0"] {
+        let (_, out) = trail.run(&format!("{line} portal cards"));
+        let rows: Vec<&str> = out.lines().collect();
+        assert!(rows.len() == 2 && rows[1].contains("DELETE 3; then error 42501 no such portal"), "{line}: {out}");
+        assert_eq!(trail.run(&format!("{line} portal orders")).1.lines().count(), 1, "{line}");
+    }
+    // Later, its statement was not taken for want of the word: then it is found by itself.
+    let second = trail.statement(alice, "payments", "delete from refunds");
+    trail.outcome(second, alice, "ok", "DELETE 4", None);
+    trail.outcome_so(second, alice, "error", "", Some("deferred check"), true);
+    for line in ["search deferred", "search deferred --limit 0", "search deferred --kind statement"] {
+        let (_, out) = trail.run(line);
+        assert!(out.contains(" then error 42501 deferred check") && out.lines().any(|row| row.contains("deferred")));
+    }
+    let (_, out) = trail.run("search check --limit 5");
+    assert_eq!(out.lines().count(), 2, "{out}");
+}
+
+#[test]
+fn what_the_record_doubts_is_doubted_in_every_format() {
+    let mut trail = Trail::new();
+    let text = Some(Content::Bytes(b"select 'A'"));
+    for (protocol, uncertain) in [(Protocol::Execute, true), (Protocol::Bind, true), (Protocol::Execute, false)] {
+        let statement = Statement { uncertain, ..Statement::new(protocol, text) };
+        trail.record(Kind::Statement, "alice@example.com", "payments", &Body::Statement(&statement));
+    }
+    let unknown = Statement::new(Protocol::Execute, None);
+    trail.record(Kind::Statement, "alice@example.com", "payments", &Body::Statement(&unknown));
+    for line in ["search", "search --wide", "tail --no-follow -n 4"] {
+        let (_, out) = trail.run(line);
+        let rows: Vec<&str> = out.lines().filter(|row| row.contains("alice")).collect();
+        let ends =
+            [" (uncertain) select 'A'", " (uncertain) (bind) select 'A'", " select 'A'", " (a name nobody knows)"];
+        assert!(
+            rows.len() == ends.len() && rows.iter().zip(ends).all(|(row, end)| row.ends_with(end)),
+            "{line}: {out}"
+        );
+        assert_eq!(out.matches("uncertain").count(), 2, "{line}: {out}");
+    }
+    for line in ["search --csv --kind statement", "export --format csv"] {
+        let rows = parse_csv(&trail.run(line).1);
+        let at = rows[0].iter().position(|name| name == "resolution").unwrap();
+        let found: Vec<&str> = rows[rows.len() - 4..].iter().map(|row| row[at].as_str()).collect();
+        assert_eq!(found, ["uncertain", "uncertain", "", "unknown"], "{line}");
+    }
 }
 
 #[test]
@@ -239,18 +312,12 @@ fn what_waits_behind_a_statement_is_bounded_and_said_so() {
     let third = trail.statement("alice@example.com", "payments", "select 'quick'");
     trail.outcome(third, "alice@example.com", "ok", "SELECT 3", None);
     trail.outcome(first, "alice@example.com", "ok", "SELECT 1", None);
-    let check = |line: &str, records: usize, bytes: usize| {
-        let words = ["audit", "search", "--kind", "statement"].into_iter().chain(line.split_whitespace());
-        let AuditCommand::Search(args) = Line::try_parse_from(words).unwrap().audit.command else { panic!("a search") };
-        let mut out = Vec::new();
-        search::search(trail.dir.path(), &args, search::Waiting { records, bytes }, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    };
+    let check = |line: &str, records: usize, bytes: usize| trail.search(line, records, bytes);
     let out = check("", 3, 1 << 20);
     assert!(out.contains("SELECT 1") && !out.contains("joined") && !out.contains("waited"), "{out}");
     let longest = trail.run("export").1.lines().map(str::len).max().unwrap();
     for (records, bytes) in [(1, 1 << 20), (3, longest + 100)] {
-        let out = check("", records, bytes);
+        let out = check("--limit 0", records, bytes);
         let rows: Vec<&str> = out.lines().collect();
         assert!(rows[1].contains("(not joined)") && rows[1].contains("slow"), "{out}");
         assert!(rows[2].contains("SELECT 2") && rows[3].contains("SELECT 3"), "{out}");
@@ -262,6 +329,48 @@ fn what_waits_behind_a_statement_is_bounded_and_said_so() {
         assert!(check("--csv", records, bytes).lines().nth(1).unwrap().contains("(not joined)"));
     }
     assert!(check("--limit 1", 1, 1 << 20).contains("waited too long"));
+}
+
+/// However many the newest may be, they are no larger in all than what waits.
+#[test]
+fn the_newest_are_bounded_by_their_bytes_and_what_that_leaves_out_is_counted() {
+    let mut trail = Trail::new();
+    let alice = "alice@example.com";
+    for n in 0..8 {
+        let id = trail.statement(alice, "payments", &format!("select {n}, '{}'", "x".repeat(1000)));
+        trail.outcome(id, alice, "ok", "SELECT 1", None);
+    }
+    let found = |bytes: usize, line: &str| {
+        let out = trail.search(line, 20_000, bytes);
+        let rows: Vec<String> = out.lines().filter(|row| row.contains("select ")).map(str::to_owned).collect();
+        (rows, out)
+    };
+    let (rows, out) = found(1 << 20, "");
+    assert!(rows.len() == 8 && !out.contains("earlier"), "{out}");
+    let (rows, out) = found(8000, "");
+    assert!((2..8).contains(&rows.len()) && rows[rows.len() - 1].contains("select 7"), "{out}");
+    assert!(out.ends_with(&format!("({} earlier records match too; --limit 0 shows all)\n", 8 - rows.len())), "{out}");
+    assert_eq!(found(8000, "--json --limit 100").0.len(), rows.len());
+    // The newest itself is shown, whatever its size.
+    assert_eq!(found(1, "").0.len(), 1);
+    assert_eq!(found(8000, "--limit 0").0.len(), 8);
+}
+
+/// A statement at its row limit has its outcome; the execution that goes on has a record of its own.
+#[test]
+fn a_suspended_statement_waits_for_nothing() {
+    let mut trail = Trail::new();
+    let alice = "alice@example.com";
+    let first = trail.statement(alice, "payments", "select 'many'");
+    trail.outcome(first, alice, "suspended", "", None);
+    for n in 0..3 {
+        let next = trail.statement(alice, "payments", &format!("select {n}"));
+        trail.outcome(next, alice, "ok", "SELECT 1", None);
+    }
+    let out = trail.search("", 1, 1 << 20);
+    assert!(!out.contains("joined") && !out.contains("waited"), "{out}");
+    let rows: Vec<&str> = out.lines().collect();
+    assert!(rows.len() == 5 && rows[1].contains("suspended") && rows[1].contains("many"), "{out}");
 }
 
 #[test]
@@ -403,12 +512,12 @@ fn what_is_no_file_is_not_read_for_a_blob() {
     std::fs::remove_file(&blob).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &blob).unwrap();
     let (exit, out) = trail.run("verify");
-    assert!(exit == Exit::Findings && out.contains("expected a file"), "{out}");
+    assert!(exit == Exit::Findings && out.contains(" is not a file"), "{out}");
     assert_eq!(trail.run("search word").0, Exit::Fine);
     std::fs::remove_file(&blob).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, &blob, rustix::fs::Mode::RUSR).unwrap();
     let (exit, out) = trail.run("verify");
-    assert!(exit == Exit::Findings && out.contains("expected a file"), "{out}");
+    assert!(exit == Exit::Findings && out.contains(" is not a file"), "{out}");
     // One that is longer than its record says is read no further.
     std::fs::remove_file(&blob).unwrap();
     std::fs::write(&blob, "x".repeat(20_001)).unwrap();

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tlog::hash::Hash;
 
 use super::escape::terminal;
-use super::record::{Record, Reference, open_blob, parse_hash};
+use super::record::{OTHER_CONTENT, Record, Reference, open_blob, parse_hash};
 use super::{Stop, ended};
 use crate::cli::exit::{Exit, Failure};
 use crate::trail::blob::blob_path;
@@ -76,7 +76,7 @@ struct Verification<'o> {
     head: Option<ExpectedHead>,
     findings: u64,
     records: u64,
-    blobs: HashSet<Hash>,
+    blobs: HashSet<Reference>,
     /// Files that a record says were put aside.
     repaired: HashSet<String>,
 }
@@ -97,8 +97,8 @@ fn verify(dir: &Path, args: &Args, looks: u32, out: &mut dyn Write) -> Result<Ex
     let mut reader = match Reader::open(dir) {
         Ok(reader) => Some(reader),
         Err(error) => {
-            run.finding(&error)?;
             let begin = if matches!(error, Error::Missing { .. }) { Some(first) } else { first.checked_add(1) };
+            run.damage(error)?;
             run.next_segment(begin)?
         }
     };
@@ -109,7 +109,7 @@ fn verify(dir: &Path, args: &Args, looks: u32, out: &mut dyn Write) -> Result<Ex
         head = Some(current.end());
         if let Some(error) = error {
             let segment = current.place().1;
-            run.finding(&error)?;
+            run.damage(error)?;
             head = None;
             reader = run.next_segment(segment.checked_add(1))?;
         }
@@ -124,7 +124,6 @@ impl Verification<'_> {
             match steady(reader, self.looks) {
                 Ok(Some(entry)) => self.entry(entry)?,
                 Ok(None) => return Ok(None),
-                Err(error @ Error::Io { .. }) => return Err(error.into()),
                 Err(error) => return Ok(Some(error)),
             }
         }
@@ -141,12 +140,14 @@ impl Verification<'_> {
             self.repaired.insert(record.field("/journal/file"));
         }
         for blob in record.references() {
-            if self.blobs.insert(blob.sha256)
-                && let Some(why) = blob_fault(self.dir, &blob)
+            let path = blob_path(self.dir, &blob.sha256);
+            let io = |source| Error::Io { path: path.clone(), source };
+            if !self.blobs.contains(&blob)
+                && let Some(why) = blob_fault(self.dir, &blob).map_err(io)?
             {
-                let path = blob_path(self.dir, &blob.sha256);
                 self.finding(&format_args!("record {}: its blob {} {why}", record.index, path.display()))?;
             }
+            self.blobs.insert(blob);
         }
         Ok(())
     }
@@ -177,11 +178,19 @@ impl Verification<'_> {
             };
             match Reader::open_listed(self.dir, first, &self.segments) {
                 Ok(reader) => return Ok(Some(reader)),
-                Err(error) => self.finding(&error)?,
+                Err(error) => self.damage(error)?,
             }
             from = first.checked_add(1);
         }
         Ok(None)
+    }
+
+    /// What is there and wrong is a finding. What the file system does not let read may be well.
+    fn damage(&mut self, error: Error) -> Result<(), Stop> {
+        match error {
+            Error::Io { .. } => Err(error.into()),
+            damage => self.finding(&damage),
+        }
     }
 
     fn finding(&mut self, what: &dyn std::fmt::Display) -> Result<(), Stop> {
@@ -251,28 +260,23 @@ fn steady(reader: &mut Reader, mut looks: u32) -> Result<Option<Entry>, Error> {
     }
 }
 
-fn blob_fault(dir: &Path, blob: &Reference) -> Option<String> {
+/// What is wrong with a blob.
+fn blob_fault(dir: &Path, blob: &Reference) -> io::Result<Option<&'static str>> {
+    let mut file = match open_blob(dir, blob)? {
+        Ok(file) => file,
+        Err(why) => return Ok(Some(why)),
+    };
     let mut sha = Sha256::new();
     let mut block = vec![0; 256 << 10];
-    let mut bytes = 0;
-    let mut file = match open_blob(dir, blob) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some("is missing".to_owned()),
-        Err(error) => return Some(format!("cannot be read: {error}")),
-    };
     loop {
         match file.read(&mut block) {
             Ok(0) => break,
-            Ok(read) => {
-                sha.update(block.get(..read).unwrap_or_default());
-                bytes += read as u64;
-            }
+            Ok(read) => sha.update(block.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Some(format!("cannot be read: {error}")),
+            Err(error) => return Err(error),
         }
     }
-    let same = bytes == blob.bytes && Hash(sha.finalize().into()) == blob.sha256;
-    (!same).then(|| "has other content than its name says".to_owned())
+    Ok((Hash(sha.finalize().into()) != blob.sha256).then_some(OTHER_CONTENT))
 }
 
 /// The names in the folder of the journal, sorted.

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::super::source::At;
 use super::super::{Database, Role, raw};
-use super::{Check, many};
+use super::{Check, collide, many};
 use crate::proxy::upstream::conninfo::Conninfo;
 
 impl Check<'_, '_> {
@@ -127,8 +127,16 @@ impl Check<'_, '_> {
                 format!("expected a name of its own for each `[[database]]`, found `{}` again", database.name);
             self.source.wrong(&at.key("name"), message);
         }
-        // Port 0 means any free port: never the same one.
-        if database.listen != other.listen || database.listen.port() == 0 {
+        if !collide(database.listen, other.listen) {
+            return;
+        }
+        if database.listen != other.listen {
+            let message = format!(
+                "expected `{}` and `{}` to share an address for `database.listen` or to have one each, found `{}` and `{}`: the \
+                 system gives only one of them",
+                database.name, other.name, database.listen, other.listen
+            );
+            self.source.wrong(&at.key("listen"), message);
             return;
         }
         let by_hostname = match (&database.hostname, &other.hostname) {

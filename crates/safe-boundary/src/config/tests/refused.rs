@@ -387,3 +387,47 @@ fn databases_on_one_address() {
         ],
     );
 }
+
+/// The system gives an address and port to one listener only, and all addresses are any of them.
+#[test]
+fn addresses_that_only_one_listener_can_have() {
+    let check = |listen: &str, second: &str, metrics: &str, expected: &[&str]| {
+        let text = format!(
+            "{}\n[[database]]\nname = \"orders\"\nlisten = \"{second}\"\nupstream = \"host=b\"\n[[database.role]]\nrole = \
+             \"r\"\ngroups = [\"g\"]\n",
+            MINIMAL
+                .replace("\"0.0.0.0:6432\"", &format!("\"{listen}\""))
+                .replace("[server]", &format!("[server]\nmetrics = \"{metrics}\""))
+        );
+        let said = load(folder().path(), &text).err().unwrap_or_default();
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{listen} {second} {metrics}");
+    };
+    for (first, second) in [
+        ("0.0.0.0:6432", "127.0.0.1:6432"),
+        ("127.0.0.1:6432", "0.0.0.0:6432"),
+        ("[::]:6432", "0.0.0.0:6432"),
+        ("[::]:6432", "10.0.0.1:6432"),
+        ("[::1]:6432", "[::]:6432"),
+        ("[::ffff:10.0.0.1]:6432", "10.0.0.1:6432"),
+    ] {
+        let both = format!(
+            "boundary.toml:24:10: expected `orders` and `payments` to share an address for `database.listen` or to have one each, \
+             found `{second}` and `{first}`: the system gives only one of them"
+        );
+        check(first, second, "127.0.0.1:9090", &[&both]);
+        let metrics = format!(
+            "boundary.toml:2:11: expected an address of its own for `server.metrics`, found `{second}`, where `payments` listens"
+        );
+        check(first, "127.0.0.1:1", second, &[&metrics]);
+    }
+    for (first, second) in [
+        ("0.0.0.0:6432", "127.0.0.1:6433"),
+        ("0.0.0.0:6432", "[::1]:6432"),
+        ("127.0.0.1:6432", "127.0.0.2:6432"),
+        ("0.0.0.0:0", "127.0.0.1:0"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ] {
+        check(first, second, "127.0.0.1:9090", &[]);
+        check(first, "127.0.0.1:1", second, &[]);
+    }
+}

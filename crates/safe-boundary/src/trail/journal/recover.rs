@@ -2,8 +2,8 @@
 //!
 //! Promises: what is dropped was never durable as far as anyone was told; what was durable and is gone is an error.
 //! What is kept is written and synced again, for after a failed sync memory may hold what the disk does not.
-//! Deliberately not here: reading the segments before the last; each was durable before the next had a name, and
-//! `audit verify` reads them all.
+//! Deliberately not here: reading the segments before the last, but for where the one before it ends; each was durable
+//! before the next had a name, and `audit verify` reads them all.
 
 use std::fs::File;
 use std::io;
@@ -41,10 +41,16 @@ pub(super) fn recover(dir: &Path, options: &Options) -> Result<Tail, Error> {
     if spare.exists() {
         options.disk.remove(&spare).map_err(io)?;
     }
-    let Some(last) = read::segments(dir)?.last().copied() else {
+    let segments = read::segments(dir)?;
+    let Some(last) = segments.last().copied() else {
         return Ok(Tail { segment: None, index: 0, chain: Hash::default(), epoch: 0, torn: None });
     };
     let mut reader = Reader::open_segment(dir, last)?;
+    // INVARIANT: a segment has its name only when all before it is durable, and nothing else stands behind that. So no crash
+    // breaks this join; going on behind one that is broken would make somebody else's file the trail.
+    if let Some(previous) = segments.iter().rev().nth(1) {
+        read::check_join(dir, *previous, last)?;
+    }
     let torn = is_torn(&mut reader)?;
     let (index, chain) = reader.end();
     let (path, first, offset) = reader.place();

@@ -6,10 +6,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::SeekFrom;
+use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::Error;
@@ -181,10 +181,22 @@ impl Segment {
 
 /// Opens a file to read it; nothing when it is something else, which might never end, or be elsewhere.
 pub(crate) fn open_file(path: &Path) -> io::Result<Option<File>> {
+    // Before it is opened, for that may be an act already: a device may do something then.
     if !std::fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }
-    File::open(path).map(Some)
+    open_if_file(path)
+}
+
+/// Opens what may have become something else since it was looked at: no link is followed, and no pipe waited for.
+fn open_if_file(path: &Path) -> io::Result<Option<File>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    match File::options().read(true).custom_flags(flags).open(path) {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        // A link, and a socket.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::LOOP | Errno::NXIO)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Fills `raw` from `offset` on, as far as the file goes.
@@ -199,4 +211,69 @@ fn read_up_to(file: &File, raw: &mut [u8], offset: u64) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_held_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("file"), "x").unwrap();
+        symlink(path("file"), path("link")).unwrap();
+        mkfifoat(CWD, path("pipe"), Mode::RUSR).unwrap();
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        for open in [open_file, open_if_file] {
+            assert!(open(&path("file")).unwrap().is_some());
+            for name in ["link", "pipe", "socket", "folder"] {
+                assert!(open(&path(name)).unwrap().is_none(), "{name}");
+            }
+            assert_eq!(open(&path("nothing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    /// Who can write to the folder may put a pipe there between two calls, and opening it would wait for ever.
+    #[test]
+    fn a_file_that_becomes_a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let (at, is_over) = (path("at"), AtomicBool::new(false));
+        fs::write(path("file"), "x").unwrap();
+        mkfifoat(CWD, path("pipe"), Mode::RUSR).unwrap();
+        fs::hard_link(path("file"), &at).unwrap();
+        let (done, all) = mpsc::channel();
+        let opened = at.clone();
+        std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                let file = open_file(&opened).unwrap();
+                assert!(file.is_none_or(|file| file.metadata().unwrap().is_file()));
+            }
+            done.send(()).unwrap();
+        });
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for name in ["pipe", "file"].iter().cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    fs::hard_link(path(name), path("next")).unwrap();
+                    fs::rename(path("next"), &at).unwrap();
+                    // To rename one link of a file to another does nothing, and leaves both.
+                    let _ = fs::remove_file(path("next"));
+                }
+            });
+            let ended = all.recv_timeout(Duration::from_secs(30));
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(ended, Ok(()), "it waits");
+        });
+    }
 }

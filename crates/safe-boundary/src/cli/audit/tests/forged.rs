@@ -1,12 +1,14 @@
 //! Trails of somebody who can write files: what is added, what only claims to be large, what is no file.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::time::Instant;
 
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tlog::hash::{self, Hash};
 
 use super::*;
+use crate::trail::blob::blob_path;
 use crate::trail::layout::{self, FrameHeader, SegmentHeader};
 use crate::trail::read::{self, segments};
 
@@ -69,6 +71,33 @@ fn c10_a_segment_planted_among_the_others_is_found_by_every_reader() {
             fs::remove_file(layout::segment_path(trail.dir.path(), first)).unwrap();
         }
     }
+    // Far behind the end, where nothing tells that it is not the newest but the gap.
+    trail.journal.close();
+    let planted = layout::segment_path(trail.dir.path(), 1000);
+    segment(&planted, 1000, Hash([7; 32]), &[record(24), record(25)]);
+    let gap = " to 999 are missing: there is no ";
+    let (exit, out) = trail.run("verify");
+    assert!(exit == Exit::Findings && out.contains(gap), "{out}");
+    for line in ["tail --no-follow -n 1", "tail --no-follow -n 1000", "search --from 1970-01-04", "export"] {
+        let (why, out) = trail.fail(line);
+        assert!(why.contains(gap) && !out.contains("forged"), "{line}: {why}: {out}");
+    }
+    let open = || Journal::open(trail.dir.path(), Options::new("n".to_owned()), IdSource::new([1; 6]));
+    let refused = open().unwrap_err().to_string();
+    assert!(refused.contains(gap) && refused.contains("cannot be continued"), "{refused}");
+    // Where the last one ends, with a chain of its own.
+    fs::remove_file(&planted).unwrap();
+    let mut reader = read::Reader::open(trail.dir.path()).unwrap();
+    while reader.next_entry().unwrap().is_some() {}
+    let end = reader.end().0;
+    let planted = layout::segment_path(trail.dir.path(), end);
+    segment(&planted, end, Hash([7; 32]), &[record(24), record(25)]);
+    for why in [trail.fail("tail --no-follow -n 1").0, open().unwrap_err().to_string()] {
+        assert!(why.contains("it holds another chain than the segment before it"), "{why}");
+    }
+    fs::remove_file(&planted).unwrap();
+    assert_eq!(trail.run("verify").0, Exit::Fine);
+    open().unwrap().0.close();
     assert_eq!(trail.run("verify").0, Exit::Fine);
 }
 
@@ -250,4 +279,80 @@ fn a_torn_tail_that_no_record_speaks_of_is_shown_as_that() {
         out.contains("called as if put aside at a start, but no record says so: ") && out.contains("/torn-by-hand\n"),
         "{out}"
     );
+}
+
+/// Reading all that a record claims, or a hole of that length, takes for ever.
+#[test]
+fn c10_a_blob_that_only_claims_to_be_large_costs_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(layout::journal_dir(dir.path())).unwrap();
+    let cases = [
+        (1 << 62, 8 << 40, "is said to be longer than any message can be"),
+        ((1 << 31) + 1, (1 << 31) + 1, "is said to be longer than any message can be"),
+        (7, 8 << 40, "has other content than its name says"),
+        (1 << 31, 7, "has other content than its name says"),
+        (1 << 62, 0, "is said to be longer than any message can be"),
+    ];
+    let mut records = Vec::new();
+    for (n, (said, length, _)) in cases.iter().enumerate() {
+        let sha256 = Hash::of(&n.to_be_bytes());
+        let path = blob_path(dir.path(), &sha256);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        File::create_new(path).unwrap().set_len(*length).unwrap();
+        let said: u64 = *said;
+        records.push(format!(r#"{{"kind":"end","reason":{{"sha256":"{sha256}","bytes":{said}}}}}"#).into_bytes());
+    }
+    segment(&layout::segment_path(dir.path(), 0), 0, Hash::default(), &records);
+    let (begun, mut out) = (Instant::now(), Vec::new());
+    let exit = verify::run_once(dir.path(), &verify::Args::default(), &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    let found: Vec<&str> = out.lines().filter(|line| line.starts_with("finding: ")).collect();
+    assert_eq!((exit, found.len()), (Exit::Findings, cases.len()), "{out}");
+    assert!(found.iter().zip(cases).all(|(line, (_, _, why))| line.ends_with(why)), "{out}");
+    let words = Line::try_parse_from(["audit", "search", "needle"]).unwrap().audit.command;
+    run(dir.path(), &words, &mut Vec::new()).unwrap();
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
+/// Does something as somebody to whom what is nobody's is closed; root is told no by no file.
+fn without_rights_over_files<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let limited = || {
+        let mut rights = capabilities(None).unwrap();
+        rights.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, rights).unwrap();
+        act()
+    };
+    // Rights are a thread's own.
+    std::thread::scope(|scope| scope.spawn(limited).join().unwrap())
+}
+
+/// Who may not read the files of another must not be told that they have been changed.
+#[test]
+fn what_cannot_be_read_is_a_failure_and_no_finding() {
+    let (mut trail, firsts) = long();
+    let text = "x".repeat(20_000);
+    trail.statement("alice@example.com", "payments", &text);
+    trail.journal.close();
+    let segment = |n: usize| layout::segment_path(trail.dir.path(), firsts[n]);
+    let damage = |n: usize| {
+        let file = File::options().write(true).open(segment(n)).unwrap();
+        file.write_all_at(b"x", 72 + FrameHeader::BYTES as u64 + 20).unwrap();
+    };
+    let closed = [segment(0), segment(1), segment(2), blob_path(trail.dir.path(), &Hash::of(text.as_bytes()))];
+    for (is_damaged, closed) in [false, true].into_iter().flat_map(|is| closed.iter().map(move |path| (is, path))) {
+        if is_damaged {
+            // What is behind is opened anew then.
+            damage(1);
+        }
+        let mode = fs::metadata(closed).unwrap().permissions();
+        fs::set_permissions(closed, Permissions::from_mode(0)).unwrap();
+        let (ended, out) = without_rights_over_files(|| {
+            let mut out = Vec::new();
+            (verify::run_once(trail.dir.path(), &verify::Args::default(), &mut out), out)
+        });
+        fs::set_permissions(closed, mode).unwrap();
+        let (why, out) = (ended.unwrap_err().to_string(), String::from_utf8(out).unwrap());
+        assert_eq!(why, format!("cannot read {}: Permission denied (os error 13)", closed.display()), "{out}");
+        assert!(!out.contains("Permission") && !out.contains("the chain holds"), "{out}");
+    }
 }

@@ -228,7 +228,7 @@ fn c3_segments_that_are_missing_empty_or_too_many() {
     }
 }
 
-/// The start reads the last segment only, `audit verify` all of them.
+/// The start looks at the last two segments only, `audit verify` at all of them.
 #[test]
 fn c6_a_segment_that_is_missing_is_told_by_verify_and_the_last_one_by_a_head_kept_outside() {
     let kept = kept();
@@ -238,8 +238,6 @@ fn c6_a_segment_that_is_missing_is_told_by_verify_and_the_last_one_by_a_head_kep
         let dir = folder();
         copy_folder(kept.dir.path(), dir.path());
         std::fs::remove_file(layout::segment_path(dir.path(), *first)).unwrap();
-        let (journal, _) = open(dir.path(), Options { segment_bytes: 2 << 10, ..small() });
-        journal.close();
         let (exit, out) = verified(dir.path());
         if Some(first) == firsts.last() {
             assert_eq!(exit, Exit::Fine, "{out}");
@@ -248,6 +246,18 @@ fn c6_a_segment_that_is_missing_is_told_by_verify_and_the_last_one_by_a_head_kep
         } else {
             assert_eq!(exit, Exit::Findings, "{out}");
             assert!(out.contains("are missing"), "{out}");
+        }
+        let opened = Journal::open(dir.path(), Options { segment_bytes: 2 << 10, ..small() }, IdSource::new([1; 6]));
+        match opened {
+            Err(error) => {
+                assert_eq!(Some(first), firsts.iter().rev().nth(1), "{error}");
+                assert!(error.to_string().contains("are missing"), "{error}");
+            }
+            Ok((journal, _)) => {
+                assert_ne!(Some(first), firsts.iter().rev().nth(1));
+                journal.close();
+                assert_eq!(verified(dir.path()).0, exit);
+            }
         }
     }
 }
