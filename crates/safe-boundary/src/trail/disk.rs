@@ -44,6 +44,9 @@ pub trait DiskFile: Send + fmt::Debug {
 /// Whole blocks of this many bytes can be written past the page cache, whatever the disk.
 pub const BLOCK_BYTES: usize = 4096;
 
+/// How often in a row a write may end before the end of its first block.
+const FRUITLESS_MAX: u32 = 16;
+
 /// A file that is open for writes which are durable when they return.
 pub trait DurableFile: Send + fmt::Debug {
     /// Writes whole blocks to where one begins, from memory that begins at a multiple of [`BLOCK_BYTES`] too. What was written
@@ -146,21 +149,34 @@ impl DiskFile for File {
 
 impl DurableFile for File {
     fn write_durably(&mut self, blocks: &[u8], offset: u64) -> io::Result<()> {
-        let (mut blocks, mut offset) = (blocks, offset);
-        while !blocks.is_empty() {
-            let written = match FileExt::write_at(self, blocks, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            // Of a block that was written in part, all is written again.
-            let whole = written / BLOCK_BYTES * BLOCK_BYTES;
-            blocks = blocks.get(whole..).unwrap_or_default();
-            offset += whole as u64;
-        }
-        Ok(())
+        write_blocks(blocks, offset, |blocks, offset| FileExt::write_at(self, blocks, offset))
     }
+}
+
+/// Writes whole blocks with a call that may write a part of them.
+fn write_blocks(
+    mut blocks: &[u8],
+    mut offset: u64,
+    mut write: impl FnMut(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut fruitless = 0;
+    while !blocks.is_empty() {
+        let written = match write(blocks, offset) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        // Of a block that was written in part, all is written again. The call after a short one says what was in its way,
+        // such as a full disk; of one that never says so there is an end.
+        let whole = written / BLOCK_BYTES * BLOCK_BYTES;
+        fruitless = if whole == 0 { fruitless + 1 } else { 0 };
+        if written == 0 || fruitless == FRUITLESS_MAX {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        blocks = blocks.get(whole..).unwrap_or_default();
+        offset += whole as u64;
+    }
+    Ok(())
 }
 
 impl Disk for RealDisk {
@@ -198,5 +214,38 @@ impl Disk for RealDisk {
         let used = space.f_blocks.checked_sub(space.f_bfree)?;
         // As df counts: blocks that only root may use are neither used nor free.
         used.checked_mul(100)?.checked_div(used.checked_add(space.f_bavail)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_never_comes_to_the_end_of_a_block_ends() {
+        let blocks = [7; 3 * BLOCK_BYTES];
+        let run = |answers: &[io::Result<usize>]| {
+            let (mut calls, mut answers) = (Vec::new(), answers.iter().cycle());
+            let result = write_blocks(&blocks, 4096, |part, offset| {
+                calls.push((part.len(), offset));
+                match answers.next().unwrap() {
+                    Ok(written) => Ok(*written.min(&part.len())),
+                    Err(error) => Err(error.kind().into()),
+                }
+            });
+            (result.map_err(|error| error.kind()), calls)
+        };
+        assert_eq!(run(&[Ok(3 * BLOCK_BYTES)]), (Ok(()), vec![(12288, 4096)]));
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        assert_eq!(
+            run(&[Ok(5000), interrupted(), Ok(512), Ok(8192)]),
+            (Ok(()), vec![(12288, 4096), (8192, 8192), (8192, 8192), (8192, 8192)])
+        );
+        // A full disk says so at the call after the short one.
+        let full = run(&[Ok(512), Err(io::ErrorKind::StorageFull.into())]);
+        assert_eq!((full.0, full.1.len()), (Err(io::ErrorKind::StorageFull), 2));
+        assert_eq!(run(&[Ok(0)]).0, Err(io::ErrorKind::WriteZero));
+        let endless = run(&[Ok(512), Ok(4095)]);
+        assert_eq!((endless.0, endless.1.len()), (Err(io::ErrorKind::WriteZero), 16));
     }
 }

@@ -129,7 +129,7 @@ mod tests {
         let content = ["x".repeat(piece - 3).as_bytes(), b"Needle", "y".repeat(2 * piece).as_bytes(), b"end"].concat();
         let (dir, record) = stored(&content);
         let check = |sought: &[&str], expected: bool| {
-            assert_eq!(words(dir.path(), sought).are_in(&[record.clone()]), expected, "{sought:?}");
+            assert_eq!(words(dir.path(), sought).are_in(std::slice::from_ref(&record)), expected, "{sought:?}");
         };
         check(&[], true);
         check(&["NEEDLE"], true);
@@ -142,7 +142,7 @@ mod tests {
     fn a_blob_is_read_once_however_many_records_refer_to_it() {
         let (dir, record) = stored(b"one Needle in much hay");
         let mut sought = words(dir.path(), &["needle", "hay", "straw"]);
-        assert!(sought.are_in(&[record.clone()]));
+        assert!(sought.are_in(std::slice::from_ref(&record)));
         // Were it read again, nothing would be found.
         fs::remove_dir_all(dir.path().join("blobs")).unwrap();
         assert!(sought.are_in(&[record]));

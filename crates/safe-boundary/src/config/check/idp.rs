@@ -12,6 +12,9 @@ use crate::idp::presets;
 const NAMES: [&str; 8] =
     ["email", "preferred_username", "upn", "unique_name", "username", "nickname", "name", "phone_number"];
 
+/// Claims that all people of an organisation, or all at this provider, have in common.
+const SHARED: [&str; 6] = ["tid", "hd", "iss", "aud", "azp", "org_id"];
+
 impl Check<'_, '_> {
     pub(super) fn idp(&mut self, raw: raw::Idp, at: &At) -> Idp {
         let raw::Flow::Device = raw.flow;
@@ -80,6 +83,15 @@ impl Check<'_, '_> {
             let message = format!(
                 "expected claims that stay a person's own for `idp.subject_claim`, such as `sub`, found `{claim}`: a name may \
                  become somebody else's"
+            );
+            self.source.wrong(at, message);
+        }
+        // They are part of a person's key with something of her own; alone they would make one person of all.
+        if !claims.is_empty() && claims.iter().all(|claim| SHARED.contains(&claim.as_str())) {
+            let message = format!(
+                "expected a claim of each person's own in `idp.subject_claim`, such as `sub`, found only `{}`: all would be one \
+                 person",
+                claims.join("`, `")
             );
             self.source.wrong(at, message);
         }

@@ -265,6 +265,17 @@ fn values_that_would_fail_later() {
         "[idp]\nsubject_claim = []",
         &["boundary.toml:6:17: expected a claim for `idp.subject_claim`, found an empty list: nobody could sign in"],
     );
+    for (claims, found) in [("\"tid\"", "tid"), ("[\"hd\"]", "hd"), ("[\"tid\", \"iss\"]", "tid`, `iss")] {
+        check(
+            "[idp]",
+            &format!("[idp]\nsubject_claim = {claims}"),
+            &[&format!(
+                "boundary.toml:6:17: expected a claim of each person's own in `idp.subject_claim`, such as `sub`, found only \
+                 `{found}`: all would be one person"
+            )],
+        );
+    }
+    check("[idp]", "[idp]\nsubject_claim = [\"tid\", \"oid\"]", &[]);
     check(
         "[idp]",
         "[idp]\nhosted_domain = \"\"",

@@ -345,7 +345,7 @@ fn what_cannot_be_read_is_a_failure_and_no_finding() {
             damage(1);
         }
         let mode = fs::metadata(closed).unwrap().permissions();
-        fs::set_permissions(closed, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(closed, Permissions::from_mode(0o000)).unwrap();
         let (ended, out) = without_rights_over_files(|| {
             let mut out = Vec::new();
             (verify::run_once(trail.dir.path(), &verify::Args::default(), &mut out), out)
