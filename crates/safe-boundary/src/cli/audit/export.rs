@@ -33,7 +33,7 @@ pub enum Format {
 }
 
 /// The columns of a CSV table: a name, and where the value stands in a record.
-const COLUMNS: [(&str, &str); 31] = [
+const COLUMNS: [(&str, &str); 32] = [
     ("time", "/time"),
     ("node", "/node"),
     ("kind", "/kind"),
