@@ -256,7 +256,7 @@ mod tests {
         let (done, all) = mpsc::channel();
         let opened = at.clone();
         std::thread::spawn(move || {
-            for _ in 0..20_000 {
+            for _ in 0..200_000 {
                 let file = open_file(&opened).unwrap();
                 assert!(file.is_none_or(|file| file.metadata().unwrap().is_file()));
             }
@@ -271,7 +271,7 @@ mod tests {
                     let _ = fs::remove_file(path("next"));
                 }
             });
-            let ended = all.recv_timeout(Duration::from_secs(30));
+            let ended = all.recv_timeout(Duration::from_secs(120));
             is_over.store(true, Ordering::Relaxed);
             assert_eq!(ended, Ok(()), "it waits");
         });
