@@ -29,6 +29,9 @@ CALLS = "calls"
 ALL_ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 12, CALLS)
 QUICK_ROWS = (1, 2, 4, CALLS)
 
+# Built for each run that measures short statements: what no audited proxy can do with less than.
+FLUSHING_PROGRAM = "flushing_pipe"
+
 # Which module measures which rows.
 MEASURES = (
     (chat.measure, {1, 2, 3, 4, 5}),
@@ -43,7 +46,7 @@ class Bench:
     """One run: what is asked for, who takes part, and what was found."""
 
     def __init__(self, arguments, stage, figures):
-        self.stage, self.figures, self.binary = stage, figures, arguments.binary
+        self.stage, self.figures, self.binary, self.flushing = stage, figures, arguments.binary, arguments.flushing
         self.rows = set(arguments.rows)
         self.is_full = self.rows == set(ALL_ROWS)
         self.rounds, self.seconds = arguments.rounds, arguments.seconds
@@ -98,14 +101,17 @@ def build(asked):
     The gate takes one that is not optimized across crates: after a change that is built sooner, and its bounds allow for it.
     """
     asked.binary = asked.binary or cargo_build(*(["release", "--release"] if asked.gate else ["dist", "--profile", "dist"]))
-    if 3 in asked.rows and not asked.gate:
+    if asked.gate:
+        return
+    asked.flushing = cargo_build("dist/examples", "--profile", "dist", "--example", FLUSHING_PROGRAM, program=FLUSHING_PROGRAM)
+    if 3 in asked.rows:
         asked.unaudited = cargo_build("unaudited", "--profile", "unaudited", "--features", "unaudited-bench")
 
 
-def cargo_build(folder, *how):
+def cargo_build(folder, *how, program="safe-boundary"):
     command = ["cargo", "build", "--locked", "--manifest-path", ROOT / "Cargo.toml", "--package", "safe-boundary", *how]
     subprocess.run(command, check=True)
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / folder / "safe-boundary"
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / folder / program
 
 
 def command(given):
@@ -136,7 +142,7 @@ def measure(asked):
 
 def report(figures):
     for line in targets(figures):
-        print(f"{line.row:>3}  {line.what:<72} {line.shown():<34} must {verdict_text(line, line.must):<16} aim {verdict_text(line, line.aim)}")
+        print(f"{line.row:>3}  {line.what:<72} {line.shown():<34} floor {line.shown_floor():<28} must {verdict_text(line, line.must):<16} aim {verdict_text(line, line.aim)}")
     print()
     print(page.call_table(figures))
 

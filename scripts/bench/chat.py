@@ -10,6 +10,7 @@ import statistics
 import time
 
 import load
+from targets import FLUSHING
 
 # What each row needs, as (mode, clients).
 NEEDS = {
@@ -31,18 +32,22 @@ def measure(bench):
     shapes = set().union(*(NEEDS[row] for row in bench.rows if row in NEEDS))
     if bench.is_full:
         shapes |= FURTHER
-    contestants = [bench.stage.direct, bench.stage.pgbouncer, bench.proxy]
+    stage = bench.stage
+    flushing = stage.pipe(FLUSHING, bench.flushing, stage.postgres_port, stage.dir)
+    everybody = [stage.direct, stage.pgbouncer, bench.proxy]
     if 3 in bench.rows:
-        contestants.append(bench.unaudited)
+        everybody.append(bench.unaudited)
     for number in range(bench.rounds):
         for tls in bench.transports:
+            # The pipe passes on a client's TLS as it is.
+            contestants = everybody if tls else [*everybody, flushing]
             for mode, clients in sorted(shapes):
                 for contestant in turn(contestants, number):
                     bench.say(f"round {number + 1}: {contestant.name}, {mode}, {clients} clients{', TLS' if tls else ''}")
-                    figure = load.window(bench.stage, contestant, mode, clients, tls, bench.seconds)
+                    figure = load.window(stage, contestant, mode, clients, tls, bench.seconds)
                     bench.record("chat", number, **figure)
         if 5 in bench.rows:
-            for kind, p50 in flushes(bench.stage.dir).items():
+            for kind, p50 in flushes(stage.dir).items():
                 bench.record("flush", number, kind=kind, p50_us=p50)
 
 

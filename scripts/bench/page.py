@@ -10,7 +10,7 @@ from pathlib import Path
 import calls
 import chart
 from figures import Spread
-from targets import DIRECT, OURS, PIPE, THEIRS, UNAUDITED, number, targets, verdict_text
+from targets import DIRECT, FLUSHING, OURS, PIPE, THEIRS, UNAUDITED, number, targets, verdict_text
 
 HERE = Path(__file__).resolve().parent
 TRANSPORTS = ((False, ""), (True, ", TLS"))
@@ -57,9 +57,9 @@ def table(head, rows):
 
 def target_table(figures):
     lines = targets(figures)
-    rows = [[line.row, line.what, line.shown(), *(verdict_text(line, bound).replace("miss", "**miss**") for bound in (line.must, line.aim))] for line in lines]
+    rows = [[line.row, line.what, line.shown(), line.shown_floor(), *(verdict_text(line, bound).replace("miss", "**miss**") for bound in (line.must, line.aim))] for line in lines]
     caveats = dict.fromkeys(f"Row {line.row} is not comparable yet: {line.caveat}." for line in lines if line.caveat)
-    return "\n\n".join([table(["row", "what", "found (least to most)", "must", "aim"], rows), *caveats])
+    return "\n\n".join([table(["row", "what", "found (least to most)", "floor", "must", "aim"], rows), *caveats])
 
 
 def shapes(figures):
@@ -73,12 +73,12 @@ def rate_table(figures):
     for tls, over in TRANSPORTS:
         for mode, clients in shapes(figures):
             row = [f"{mode}, {clients}{over}"]
-            for who in (DIRECT, THEIRS, OURS, UNAUDITED):
+            for who in (DIRECT, THEIRS, FLUSHING, OURS, UNAUDITED):
                 keys = {"mode": mode, "clients": clients, "tls": tls, "contestant": who}
                 tps, cpu = figures.spread("chat", "tps", **keys), figures.spread("chat", "cpu_us", **keys)
                 row.append(f"{number(round(tps.median))} / {f'{cpu.median:.1f}' if cpu else '–'}" if tps else "")
             rows.append(row)
-    return table(["select-only, clients", DIRECT, "PgBouncer", OURS, UNAUDITED], rows)
+    return table(["select-only, clients", DIRECT, "PgBouncer", FLUSHING, OURS, UNAUDITED], rows)
 
 
 def call_table(figures):
@@ -107,7 +107,7 @@ def flush_line(figures):
     kinds = {kind: figures.spread("flush", "p50_us", kind=kind) for kind in ("fdatasync", "O_DIRECT|O_DSYNC")}
     said = [f"{found.median:.0f} µs by `{kind}` ({found.least:.0f} to {found.most:.0f})" for kind, found in kinds.items() if found]
     added = []
-    for who in (THEIRS, OURS):
+    for who in (THEIRS, FLUSHING, OURS):
         ours, direct = (figures.by_round("chat", "p50_us", contestant=one, clients=1, tls=False) for one in (who, DIRECT))
         if found := Spread.of([ours[one] - direct[one] for one in ours if one in direct]):
             added.append(f"{who} {found.median:.0f} µs")
@@ -135,7 +135,7 @@ def charts(figures):
     """The pictures, by name."""
     chats = [(f"{mode}, {clients}{over}", {"mode": mode, "clients": clients, "tls": tls})
              for tls, over in TRANSPORTS for mode, clients in shapes(figures)]  # fmt: skip
-    whom = [who for who in (THEIRS, OURS, UNAUDITED) if figures.spread("chat", "tps", contestant=who)]
+    whom = [who for who in (THEIRS, OURS, UNAUDITED, FLUSHING) if figures.spread("chat", "tps", contestant=who)]
     ways = [(f"{way}{over}", {"way": way, "tls": tls}) for tls, over in TRANSPORTS for way in WAYS]
 
     streamers = [THEIRS, OURS, PIPE]

@@ -166,10 +166,10 @@ class Stage:
         ports = [proxy.find_in_log(listens % database) for database in (DATABASE, "idle")]
         return Contestant(name, int(ports[0]), LOGIN, "", proxy.pid), ports[1] and int(ports[1])
 
-    def pipe(self, name):
-        """Starts a bare pipe to the database."""
-        command = ["setpriv", "--pdeathsig", "TERM", "python3", ROOT / "scripts/bench/pipe.py", self.postgres_port]
-        pipe = self.programs.start("the bare pipe", command, self.dir / "pipe.log")
+    def pipe(self, name, *command):
+        """Starts a pipe to the database: a program that takes its port, and prints its own."""
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
+        pipe = self.programs.start(name, command, self.dir / f"{name}.log")
         port = int(pipe.wait_until(lambda: pipe.find_in_log(r'"port": (\d+)')))
         return Contestant(name, port, ROLE, self.password, pipe.pid)
 

@@ -9,6 +9,7 @@ import time
 
 import process
 from chat import turn
+from stage import ROOT
 from targets import PIPE
 from wire import Session, frame
 
@@ -29,7 +30,7 @@ def measure(bench):
         "copy in": lambda session: session.copy_in("copy sink from stdin where false", CHUNK, lines // FRAMES),
     }
     stage = bench.stage
-    pipe = stage.pipe(PIPE)
+    pipe = stage.pipe(PIPE, "python3", ROOT / "scripts/bench/pipe.py", stage.postgres_port)
     for number in range(bench.rounds):
         bench.say(f"round {number + 1}: the hash alone")
         bench.record("hash", number, cpu_s_per_gb=_hash(lines // FRAMES))

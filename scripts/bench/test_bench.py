@@ -41,6 +41,13 @@ class Conclusions(unittest.TestCase):
         lines = targets(Figures({}, [chat(0, "pgbouncer", 100, 20), chat(0, "safe-boundary", 90, 30)]))
         self.assertEqual([(line.row, line.found.median) for line in lines], [(1, 0.9), (4, 1.5)])
 
+    def test_a_floor_is_of_the_same_rounds_and_bears_on_no_verdict(self):
+        rounds = [chat(0, "pgbouncer", 100, 20), chat(0, "safe-boundary", 70, 50), chat(0, "flushing pipe", 60, 40)]
+        held, cpu = targets(Figures({}, [*rounds, chat(1, "flushing pipe", 99, 1)]))
+        self.assertEqual((held.floor, cpu.floor), (Spread(0.6, 0.6, 0.6), Spread(2, 2, 2)))
+        self.assertEqual((verdict_text(held, held.must), cpu.shown_floor()), ("≥ 0.75: miss", "2 ×"))
+        self.assertEqual(targets(Figures({}, rounds[:2]))[0].shown_floor(), "–")
+
     def test_numbers_are_short(self):
         for value, expected in [(0.456, "0.46"), (12.34, "12.3"), (1234.5, "1,234"), (50, "50"), (10_000, "10,000")]:
             self.assertEqual(number(value), expected)
