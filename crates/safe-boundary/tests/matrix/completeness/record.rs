@@ -4,7 +4,7 @@
 //! from its blob when it is long.
 //! Deliberately not here: whether the records are whole (`audit verify`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -54,6 +54,21 @@ pub(super) fn statements(records: &[Record], folder: &Path) -> Vec<Story<Recorde
     stories.told()
 }
 
+/// The executions that ended with an error, by program and step.
+pub(super) fn failed_executions(records: &[Record], folder: &Path) -> BTreeSet<(String, String)> {
+    let outcomes = outcomes(records);
+    let has_failed = |record: &&Record| {
+        let outcome = outcomes.get(record.id());
+        outcome.is_some_and(|outcome| outcome.outcomes().iter().any(|one| one["result"] == "error"))
+    };
+    let executions = records.iter().filter(|record| record.kind() == "statement" && record.protocol() == "execute");
+    let named = |record: &Record| {
+        let text = record.text(folder).unwrap_or_default();
+        (program(record), format!("execute: {text}"))
+    };
+    executions.filter(has_failed).map(named).collect()
+}
+
 /// What failed in every session, in the order in which it was sent. An error that came before an execution began (in
 /// its Bind) stands in the outcome of what it made the server skip; what is skipped behind that says so again.
 pub(super) fn errors(records: &[Record], folder: &Path) -> Vec<Story<Vec<Recorded>>> {
@@ -94,6 +109,11 @@ fn was_logged(record: &Record, outcomes: &BTreeMap<&str, &Record>) -> bool {
         .any(|one| one["result"] == "skipped" || (one["sqlstate"] == SYNTAX_ERROR && record.protocol() == "simple"))
 }
 
+/// What the client said it is.
+fn program(record: &Record) -> String {
+    word(&record.0["client"], "program").to_owned()
+}
+
 fn word<'a>(outcome: &'a Value, name: &str) -> &'a str {
     outcome[name].as_str().unwrap_or_default()
 }
@@ -108,9 +128,8 @@ impl<P> Default for Stories<'_, P> {
 
 impl<'a, P> Stories<'a, P> {
     fn of(&mut self, record: &'a Record) -> &mut Vec<Step<P>> {
-        let program = || record.0["client"]["program"].as_str().unwrap_or_default().to_owned();
         let story = self.0.entry(record.session());
-        &mut story.or_insert_with(|| Story { program: program(), steps: Vec::new() }).steps
+        &mut story.or_insert_with(|| Story { program: program(record), steps: Vec::new() }).steps
     }
 
     fn told(self) -> Vec<Story<P>> {
