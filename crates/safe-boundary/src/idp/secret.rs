@@ -129,6 +129,7 @@ mod tests {
         assert_eq!(secret.read().await.unwrap().unwrap().reveal(), "hunter2");
         assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
     }
+
     #[test]
     fn for_want_of_descriptors_it_may_be_there_later() {
         let check = |source: io::Error, expected: bool| {

@@ -136,6 +136,7 @@ mod tests {
         assert_eq!(find(None, "one"), Err(NoRoute::Ambiguous));
         assert_eq!(find(None, "two"), Ok((0, "two".to_owned())));
     }
+
     #[test]
     fn a_host_s_name_on_a_port_of_others_leads_nowhere() {
         let databases = [
