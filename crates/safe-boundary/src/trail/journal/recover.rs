@@ -81,7 +81,7 @@ pub(super) fn recover(dir: &Path, options: &Options) -> Result<Tail, Error> {
     let mut before = vec![0; usize::try_from(within).unwrap_or(0)];
     file.read_exact_at(&mut before, offset - within).map_err(io)?;
     let direct = options.disk.open_durable(path).map(Direct::new);
-    let segment = Segment { file: to, direct, before, first, offset, bytes, dirty: 0 };
+    let segment = Segment { file: to, direct, before, first, offset, bytes, dirty: 0, is_scrub_unsynced: false };
     Ok(Tail { segment: Some(segment), index, chain, epoch: reader.epoch(), torn })
 }
 

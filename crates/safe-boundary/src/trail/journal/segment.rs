@@ -30,6 +30,8 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// Up to where a failed write may have left something.
     pub(super) dirty: u64,
+    /// What a failed write left has been removed, but no sync has made that durable.
+    pub(super) is_scrub_unsynced: bool,
 }
 
 impl Segment {
@@ -46,8 +48,9 @@ impl Segment {
     /// Writes one frame durably, unless this must be done by a write and a sync. All that stands before it must be durable.
     pub(super) fn write_durably(&mut self, frame: &[u8]) -> io::Result<bool> {
         let end = self.offset + frame.len() as u64;
-        // What lies behind the end, or must be made zero again, takes more than this write.
-        let is_simple = self.dirty == 0 && end.next_multiple_of(BLOCK_BYTES as u64) <= self.bytes;
+        // What lies behind the end, or must be made zero again and stay so, takes more than this write.
+        let is_simple =
+            self.dirty == 0 && !self.is_scrub_unsynced && end.next_multiple_of(BLOCK_BYTES as u64) <= self.bytes;
         let Some(direct) = self.direct.as_mut().filter(|_| is_simple) else { return Ok(false) };
         self.dirty = end;
         match direct.write(&self.before, frame, self.offset - self.before.len() as u64) {
@@ -75,8 +78,9 @@ impl Segment {
         self.before.extend_from_slice(frame.get(frame.len() - here..).unwrap_or_default());
     }
 
-    /// Makes the space behind the last frame zero again, after a failed write.
+    /// Makes the space behind the last frame zero again, after a failed write. It is durable with the next sync.
     pub(super) fn scrub(&mut self) -> io::Result<()> {
+        self.is_scrub_unsynced |= self.dirty > self.offset;
         if self.dirty > self.bytes {
             // The file was to grow; zeros would need the room that there is not.
             self.file.cut(self.bytes)?;
@@ -84,6 +88,13 @@ impl Segment {
         }
         zero(&mut *self.file, self.offset, self.dirty)?;
         self.dirty = 0;
+        Ok(())
+    }
+
+    /// Makes all that was written durable, zeros too.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()?;
+        self.is_scrub_unsynced = false;
         Ok(())
     }
 }
@@ -148,7 +159,16 @@ impl Spare {
         let offset = layout::aligned(SegmentHeader::BYTES as u64);
         let mut before = header.encode().to_vec();
         before.resize(usize::try_from(offset).unwrap_or(before.len()), 0);
-        let segment = Segment { file, direct, before, first: header.first, offset, bytes: self.bytes, dirty: 0 };
+        let segment = Segment {
+            file,
+            direct,
+            before,
+            first: header.first,
+            offset,
+            bytes: self.bytes,
+            dirty: 0,
+            is_scrub_unsynced: false,
+        };
         Ok(self.folder.sync().map(|()| segment))
     }
 

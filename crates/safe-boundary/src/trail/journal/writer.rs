@@ -171,7 +171,7 @@ impl Writer {
         {
             // Whatever the reason: a second try may succeed without the data being there.
             let begun = Instant::now();
-            segment.file.sync().map_err(Trouble::Broken)?;
+            segment.sync().map_err(Trouble::Broken)?;
             METRICS.journal.synced(self.index - self.durable, begun.elapsed());
             self.durable = self.index;
         }
@@ -242,11 +242,11 @@ impl Writer {
             return Ok(());
         }
         // A failed write may have left something here, which must not stand behind the last frame for good.
-        if let Some(segment) = &mut self.segment
-            && segment.dirty > segment.offset
-        {
+        if let Some(segment) = &mut self.segment {
             segment.scrub().map_err(for_want_of_room)?;
-            segment.file.sync().map_err(Trouble::Broken)?;
+            if segment.is_scrub_unsynced {
+                segment.sync().map_err(Trouble::Broken)?;
+            }
         }
         let header = SegmentHeader { epoch: self.epoch, first: self.index, chain: self.chain };
         match self.spare.take(&header) {
