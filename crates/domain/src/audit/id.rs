@@ -1,6 +1,6 @@
 //! Ids of records, sessions and requests: UUID version 7 (RFC 9562 §5.7), so that they sort by time.
 //!
-//! Promises: ids from one source never repeat; ids from two sources differ by 48 random bits.
+//! Promises: ids from one source never repeat, and sort as they were made, whatever the clock does; ids from two sources differ by 48 random bits.
 //! Deliberately not here: drawing the randomness; the shell seeds each source.
 
 use std::fmt;
@@ -48,13 +48,15 @@ impl fmt::Display for SessionId {
 pub struct IdSource {
     seed: [u8; 6],
     count: u32,
+    /// The time of the last id, in milliseconds since 1970: the next one has no earlier.
+    millis: u64,
 }
 
 impl IdSource {
     /// A source; `seed` must be random, for it keeps the ids of two sources apart.
     #[must_use]
     pub const fn new(seed: [u8; 6]) -> Self {
-        Self { seed, count: 0 }
+        Self { seed, count: 0, millis: 0 }
     }
 
     /// The id of a session that starts now.
@@ -75,8 +77,8 @@ impl IdSource {
         let [_, _, mid, last] = (self.count & 0x3fff).to_be_bytes();
         let [a, b, c, d, e, f] = self.seed;
         let tail = [high, low, mid, last, a, b, c, d, e, f];
-        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+        self.millis = self.millis.max(u64::try_from(now.as_millisecond()).unwrap_or(0));
+        uuid::Builder::from_unix_timestamp_millis(self.millis, &tail).into_uuid()
     }
 }
 
@@ -92,5 +94,13 @@ mod tests {
         let ids: Vec<_> = (0..40_000).map(|_| source.record(Timestamp::UNIX_EPOCH)).collect();
         assert!(ids.is_sorted());
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    }
+
+    /// What is of one intake is told by the first id of it.
+    #[test]
+    fn a_clock_that_goes_back_makes_no_smaller_id() {
+        let mut source = IdSource::new([7; 6]);
+        let ids = [5, 3, 4, 6].map(|second| source.record(Timestamp::from_second(second).unwrap()));
+        assert!(ids.is_sorted(), "{ids:?}");
     }
 }

@@ -248,6 +248,7 @@ impl Conversation {
             BackendTag::RowDescription => Answer::RowDescription,
             BackendTag::FunctionCallResponse => Answer::FunctionResult,
             BackendTag::CommandComplete => Answer::Complete(backend::CommandComplete::parse(body)?.tag),
+            BackendTag::ErrorResponse if is_fatal(body) => Answer::Fatal(failure(body)),
             BackendTag::ErrorResponse => Answer::Error(failure(body)),
             BackendTag::ParameterDescription => {
                 Answer::ParameterTypes(backend::ParameterDescription::parse(body)?.types.iter().collect())
@@ -365,6 +366,13 @@ fn failure(body: &[u8]) -> Failure {
         (Some(sqlstate), Some(message)) => Failure { sqlstate, message },
         _ => prefix_failure(body),
     }
+}
+
+/// Whether the server closes the connection after this ErrorResponse. The severity comes first, so it is there also where the
+/// end is missing.
+fn is_fatal(body: &[u8]) -> bool {
+    // As it is shown, and, since 9.6, as it is in no language.
+    body.split(|byte| *byte == 0).any(|field| matches!(field, b"SFATAL" | b"SPANIC" | b"VFATAL" | b"VPANIC"))
 }
 
 /// What can be read of an ErrorResponse that is longer than we hold: code and message come first.

@@ -283,7 +283,7 @@ impl Conversation {
         let key = self.key(now);
         let step = self.tracker.function(key)?;
         if step == Step::Pass(()) {
-            let args = arguments(call);
+            let args = arguments(call, self.encoding.as_deref());
             let statement = function_call(call.oid, self.keeps_parameters().then_some(Content::Bytes(&args)));
             self.record(batch, key, &statement);
         }
@@ -298,7 +298,7 @@ impl Conversation {
             Step::Wait => Ok(Step::Wait),
             Step::Drop => Ok(Step::Drop),
             Step::Pass(()) => {
-                let args = arguments(&call);
+                let args = arguments(&call, self.encoding.as_deref());
                 let statement = function_call(call.oid, self.keeps_parameters().then_some(Content::Bytes(&args)));
                 Ok(Step::Pass(self.deny_function(mark, key, &statement, batch)))
             }
@@ -362,13 +362,13 @@ pub(super) const fn function_call(oid: u32, params: Option<Content<'_>>) -> Stat
 }
 
 /// The arguments of a call by number, as a JSON list. Their types are nowhere said.
-fn arguments(call: &FunctionCall<'_>) -> Vec<u8> {
+fn arguments(call: &FunctionCall<'_>, encoding: Option<&str>) -> Vec<u8> {
     let mut args = vec![b'['];
     for (at, value) in call.args.iter().enumerate() {
         if at > 0 {
             args.push(b',');
         }
-        params::one(&mut args, 0, call.format_of(at), value, None);
+        params::one(&mut args, 0, call.format_of(at), value, encoding);
     }
     args.push(b']');
     args

@@ -67,6 +67,8 @@ struct Run {
     records: Vec<Value>,
     refuses: bool,
     is_open: bool,
+    /// Nobody knows any more what the server's answers mean.
+    is_confused: bool,
     waits: bool,
 }
 
@@ -83,6 +85,7 @@ impl Run {
             records: Vec::new(),
             refuses,
             is_open: true,
+            is_confused: false,
             waits: false,
         }
     }
@@ -177,6 +180,9 @@ impl Run {
 
     /// The downward half tells the conversation what the server has sent.
     fn hear(&mut self) {
+        if self.is_confused {
+            return;
+        }
         let sent = self.server.sent();
         tell("    answers", &sent);
         self.down.extend(sent);
@@ -185,9 +191,15 @@ impl Run {
             let end = self.at + header.frame_bytes() as u64;
             if let Some(needed) = Conversation::reads(tag, header.body_bytes) {
                 let body = &rest[HEADER_BYTES..HEADER_BYTES + needed];
-                match self.conversation.answer(tag, body, end).expect("the model keeps its order") {
-                    Reaction::Pass => {}
-                    Reaction::Refusal(why) => refusal::notice(why).encode(&mut Vec::new()),
+                match self.conversation.answer(tag, body, end) {
+                    Ok(Reaction::Pass) => {}
+                    Ok(Reaction::Refusal(why)) => refusal::notice(why).encode(&mut Vec::new()),
+                    Err(confusion) => {
+                        assert!(self.server.has_timed_out, "the model keeps its order: {confusion}");
+                        (self.is_confused, self.is_open) = (true, false);
+                        rest = &[];
+                        break;
+                    }
                 }
             }
             self.at = end;
@@ -221,6 +233,9 @@ impl Run {
     }
 
     fn settle(&mut self) {
+        if !self.is_open {
+            return;
+        }
         for _ in 0..TURNS_MAX {
             let before = (self.here.len(), self.at);
             self.look(false);
@@ -232,6 +247,9 @@ impl Run {
                 self.server.step(1);
             }
             self.hear();
+            if !self.is_open {
+                return;
+            }
             let is_over = self.here.is_empty() && !worked;
             if is_over && !self.owes() {
                 return;

@@ -50,6 +50,10 @@ pub(super) struct Server {
     portals: HashMap<Vec<u8>, Portal>,
     status: TransactionStatus,
     mode: Mode,
+    /// Something of the extended protocol runs against the clock since the last Sync.
+    is_timed: bool,
+    /// The clock ran out when a Flush was read: then nobody can tell from an error what it is of.
+    pub(super) has_timed_out: bool,
     pub(super) truths: Vec<Truth>,
 }
 
@@ -65,6 +69,8 @@ impl Default for Server {
             portals: HashMap::new(),
             status: TransactionStatus::Idle,
             mode: Mode::Ready,
+            is_timed: false,
+            has_timed_out: false,
             truths: Vec::new(),
         }
     }
@@ -115,6 +121,8 @@ impl Server {
 
     fn message(&mut self, tag: u8, body: &[u8], chance: u8) {
         let fails = chance.is_multiple_of(8);
+        let was_timed = std::mem::replace(&mut self.is_timed, matches!(tag, b'P' | b'B' | b'D' | b'E'));
+        self.is_timed |= was_timed && matches!(tag, b'C' | b'H');
         match tag {
             b'Q' => self.query(Query::parse(body).unwrap().text, chance),
             b'P' => self.parse(&Parse::parse(body).unwrap(), fails),
@@ -130,6 +138,10 @@ impl Server {
             }
             b'F' => self.function(fails),
             b'S' => self.sync(fails && chance.is_multiple_of(32)),
+            b'H' if was_timed && chance.is_multiple_of(16) => {
+                self.has_timed_out = true;
+                self.fail(SqlState::QUERY_CANCELED, true);
+            }
             b'H' => self.flush(),
             // COPY messages outside of a COPY are ignored; so is what comes after a goodbye.
             b'd' | b'c' | b'f' | b'X' => {}
@@ -154,7 +166,11 @@ impl Server {
 
     /// The error that ends what runs, and what it does to the transaction.
     fn error(&mut self, extended: bool) {
-        let code = SqlState::IO_ERROR;
+        self.fail(SqlState::SYNTAX_ERROR, extended);
+    }
+
+    fn fail(&mut self, code: SqlState, extended: bool) {
+        self.is_timed = false;
         Notice::new(Severity::Error, code, "no").encode(&mut self.kept_back);
         self.flush();
         self.abort();

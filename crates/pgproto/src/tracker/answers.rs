@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::by_name::NameOf;
 use super::names::Hidden;
 use super::outcome;
-use super::{CopyIn, Failure, Mark, Named, OutOfStep, Outcome, Refused, Request, Skipping, Told, Tracker};
+use super::{CopyIn, Failure, Mark, Named, OutOfStep, Outcome, Prepared, Refused, Request, Skipping, Told, Tracker};
 use crate::backend::TransactionStatus;
 
 /// A server message that ends or changes something.
@@ -34,6 +34,8 @@ pub enum Answer<'a> {
     Suspended,
     /// ErrorResponse
     Error(Failure),
+    /// ErrorResponse, after which the server closes the connection
+    Fatal(Failure),
     /// FunctionCallResponse
     FunctionResult,
     /// CopyInResponse or CopyBothResponse: the server waits for data
@@ -57,6 +59,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// # Errors
     /// [`OutOfStep`]: nothing in flight explains the message.
     pub fn answer(&mut self, answer: Answer<'_>, at: u64) -> Result<Reaction, OutOfStep> {
+        // The server has read what it answers, and so what stood before that.
+        let is_past_flush = self.pass_flush();
         match answer {
             Answer::ParseComplete => self.parse_complete(at)?,
             Answer::BindComplete => self.bind_complete(at)?,
@@ -69,9 +73,37 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Answer::FunctionResult => self.function_result()?,
             Answer::CopyIn => self.copy_begins()?,
             Answer::Ready(status) => self.ready(status, at)?,
-            Answer::Error(failure) => return Ok(self.error(&failure, at)),
+            Answer::Error(failure) => {
+                self.check_place(&failure, is_past_flush)?;
+                return Ok(self.error(&failure, is_past_flush, at));
+            }
+            Answer::Fatal(failure) => return Ok(self.error(&failure, is_past_flush, at)),
         }
         Ok(Reaction::Pass)
+    }
+
+    /// The place of a Flush that stands first, which goes.
+    fn pass_flush(&mut self) -> Option<Mark> {
+        let is_first = self.in_flight.front().is_some_and(|entry| matches!(entry.request, Request::Flush));
+        self.in_flight.pop_front_if(|_| is_first).map(|entry| entry.mark)
+    }
+
+    /// Whether it is clear what fails. An error at a Flush makes the server skip to the next Sync, and all that is between with
+    /// it; one at a Query or FunctionCall behind that Flush ends the group.
+    fn check_place(&self, failure: &Failure, past_flush: Option<Mark>) -> Result<(), OutOfStep> {
+        let ends_group = |request: &Request<K, T, P>| {
+            matches!(
+                request,
+                Request::Query { .. } | Request::Function { .. } | Request::Refused { ends_with_ready: true }
+            )
+        };
+        match (self.in_flight.front(), past_flush) {
+            (None, None) => Err(OutOfStep("ErrorResponse")),
+            (Some(next), Some(_)) if ends_group(&next.request) && failure.is_of_circumstances() => {
+                Err(OutOfStep("ErrorResponse"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn pop(&mut self) -> Option<Request<K, T, P>> {
@@ -161,8 +193,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 self.pop();
                 let done: &[u8] = if let Outcome::Completed(tag) = &outcome { tag.as_slice() } else { b"" };
                 let tag = outcome::changing_tag(done);
-                // What ended its transaction holds, whatever fails then, and so does what it ended.
-                self.unsettled = (!outcome::ENDINGS.contains(&done)).then_some(key);
+                // What ended its transaction holds, whatever fails then, and so does what it ended. Not so where the tag is that of
+                // what SQL's EXECUTE ran, or of a ROLLBACK TO a savepoint.
+                let is_end = |statement: &Prepared<T>| !statement.facts.executes && !statement.facts.goes_back;
+                let has_ended = outcome::ENDINGS.contains(&done) && statement.as_deref().is_some_and(is_end);
+                self.unsettled = (!has_ended).then_some(key);
                 self.finish(key, vec![outcome], at);
                 let changed = tag.map(|tag| (0, tag));
                 match statement {
@@ -188,13 +223,15 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             // What was sent behind it, not expecting this, the server reads as it reads during a COPY: nobody knows what
             // its answers mean then.
             Some(entry)
-                if self.in_flight.len() == 1
+                if self.in_flight.iter().skip(1).all(|entry| matches!(entry.request, Request::Flush))
                     && self.copy_in == CopyIn::No
                     && matches!(entry.request, Request::Query { .. } | Request::Execute { .. }) =>
             {
                 if self.fence == Some(entry.mark) {
                     self.fence = None;
                 }
+                // A Flush behind it is swallowed.
+                self.in_flight.truncate(1);
                 self.copy_in = CopyIn::Yes { held_sync: false };
                 Ok(())
             }
@@ -211,6 +248,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 self.pop();
                 self.finish(key, vec![Outcome::Completed(Vec::new())], at);
             }
+            // The server has said of each Query at least that it is empty.
+            Request::Query { told, .. } if told.outcomes.is_empty() => return Err(OutOfStep("ReadyForQuery")),
             Request::Query { key, told, facts, text } => {
                 let (key, Told { outcomes, changed, .. }) = (*key, std::mem::take(told));
                 let (facts, text) = (std::mem::take(facts), text.clone());
@@ -229,10 +268,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         Ok(())
     }
 
-    fn error(&mut self, failure: &Failure, at: u64) -> Reaction {
+    fn error(&mut self, failure: &Failure, past_flush: Option<Mark>, at: u64) -> Reaction {
         let copy = std::mem::replace(&mut self.copy_in, CopyIn::No);
-        // Nothing in flight: the server speaks of its own accord, as at shutdown.
-        let Some(entry) = self.in_flight.front_mut() else { return Reaction::Pass };
+        let Some(entry) = self.in_flight.front_mut() else {
+            // Nothing in flight at all: the server speaks of its own accord, as at shutdown.
+            if let Some(flush) = past_flush {
+                self.undone(failure, at);
+                self.skip_to_sync(Skipping::new(failure.clone()), flush, at);
+            }
+            return Reaction::Pass;
+        };
         let mark = entry.mark;
         let reaction = entry.refused.map_or(Reaction::Pass, Reaction::Refusal);
         let failed = || vec![Outcome::Failed(failure.clone())];
@@ -249,7 +294,8 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 entry.request = Request::Ready;
                 self.undone(failure, at);
             }
-            Request::Ready => {}
+            // Two do not stand side by side.
+            Request::Flush | Request::Ready => {}
             Request::Parse { .. }
             | Request::Bind { .. }
             | Request::Describe { .. }
@@ -317,17 +363,23 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// A Query has ended: it ends the unnamed statement when it is read, the unnamed portal when it runs something.
     fn end_unnamed(&mut self, outcomes: &[Outcome]) {
         match outcomes {
-            [Outcome::Failed(failure), ..] => self.drop_unnamed(failure),
-            _ => drop(self.statements.remove(b"")),
-        }
-        if !matches!(outcomes, [Outcome::Completed(tag)] if tag.is_empty()) {
-            self.portals.remove(b"");
+            [Outcome::Failed(failure), ..] => {
+                self.drop_unnamed(failure);
+                // Nobody says how far it came.
+                self.doubt_portal(b"");
+            }
+            [Outcome::Completed(tag)] if tag.is_empty() => drop(self.statements.remove(b"")),
+            _ => {
+                self.statements.remove(b"");
+                self.portals.remove(b"");
+            }
         }
     }
 
-    /// The server drops the old unnamed statement before it reads a new text, but after it has converted it.
+    /// The server drops the old unnamed statement before it reads a new text, but after it has converted it, and has looked
+    /// whether anything else ends it.
     fn drop_unnamed(&mut self, failure: &Failure) {
-        if matches!(failure.sqlstate.as_slice(), b"22021" | b"22P05") {
+        if failure.is_of_circumstances() || matches!(failure.sqlstate.as_slice(), b"22021" | b"22P05") {
             self.doubt_statement(b"");
         } else {
             self.statements.remove(b"");

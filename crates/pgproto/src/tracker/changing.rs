@@ -52,6 +52,7 @@ fn changed<K, T, P>(request: &Request<K, T, P>) -> (Option<NameOf<'_>>, Option<N
         Request::Describe { .. }
         | Request::Execute { .. }
         | Request::Function { .. }
+        | Request::Flush
         | Request::Sync
         | Request::Refused { .. }
         | Request::Ready => (None, None),

@@ -177,6 +177,8 @@ enum Request<K, T, P> {
         key: K,
         has_result: bool,
     },
+    /// Nothing answers it but an error: whatever is read last, a timeout or the like may end the group there.
+    Flush,
     /// An error at its commit is told of the last Execute before it.
     Sync,
     /// Something of ours that fails in the server, in the place of a refused frame.
@@ -276,10 +278,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         self.status
     }
 
-    /// Whether the server has answered everything.
+    /// Whether the server has answered everything that it answers.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.in_flight.is_empty()
+        // No two of them stand side by side.
+        self.in_flight.len() < 2 && self.in_flight.iter().all(|entry| matches!(entry.request, Request::Flush))
     }
 
     /// Whether nothing is under way: all is answered, no transaction is open, and no Sync is still to come that would end one.
@@ -302,9 +305,13 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 
     /// Whether a Flush must follow what was passed: the client's next frame waits for an answer that the server would
-    /// otherwise keep until the Sync that waits. Asking clears it.
+    /// otherwise keep until the Sync that waits. Who asks sends it.
     pub fn wants_flush(&mut self) -> bool {
-        std::mem::take(&mut self.flush_wanted)
+        let is_wanted = std::mem::take(&mut self.flush_wanted);
+        if is_wanted {
+            self.push_flush();
+        }
+        is_wanted
     }
 
     /// The place before the next frame, for [`Self::refuse_since`].
@@ -377,6 +384,7 @@ impl<K: Copy, T, P> Request<K, T, P> {
             Self::Describe { .. }
             | Self::CloseStatement { .. }
             | Self::ClosePortal { .. }
+            | Self::Flush
             | Self::Sync
             | Self::Refused { .. }
             | Self::Ready => None,

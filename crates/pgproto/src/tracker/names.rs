@@ -33,6 +33,8 @@ pub struct TextFacts {
     pub(super) executes: bool,
     /// It may change the encoding in which the server reads what comes after it.
     pub(super) recodes: bool,
+    /// It may be a ROLLBACK TO a savepoint, whose tag is that of a ROLLBACK.
+    pub(super) goes_back: bool,
 }
 
 /// Names that code may change unseen.
@@ -103,6 +105,7 @@ impl TextFacts {
             let Some(statement) = statement else {
                 // Not lexed: anything may be in there.
                 facts.may_copy |= mentions.copy;
+                facts.goes_back |= mentions.rollback;
                 facts.hide(mentions);
                 return facts;
             };
@@ -125,7 +128,15 @@ impl TextFacts {
     /// The facts of a text nobody has read: everything may happen.
     #[must_use]
     pub const fn unknown() -> Self {
-        Self { may_copy: true, changes: Vec::new(), statements: 0, hidden: Hidden::ALL, executes: true, recodes: true }
+        Self {
+            may_copy: true,
+            changes: Vec::new(),
+            statements: 0,
+            hidden: Hidden::ALL,
+            executes: true,
+            recodes: true,
+            goes_back: true,
+        }
     }
 
     /// The facts of a text that Parse names. The server takes one statement in it; where several seem to stand, either it
@@ -199,6 +210,8 @@ impl TextFacts {
         } else {
             self.may_copy |= keyword(0, "copy") || COPYING.into_iter().any(|word| keyword(0, word));
             self.executes |= mentions.execute && EXECUTING.into_iter().any(|word| keyword(0, word));
+            // ROLLBACK [WORK | TRANSACTION] TO
+            self.goes_back |= keyword(0, "rollback") && (keyword(1, "to") || keyword(2, "to"));
             return;
         };
         if !is_plain {
@@ -220,11 +233,19 @@ struct Mentions {
     code: bool,
     /// A word by which the client's encoding may be changed.
     encoding: bool,
+    rollback: bool,
 }
 
 impl Mentions {
-    const NONE: Self =
-        Self { copy: false, execute: false, statements: false, portals: false, code: false, encoding: false };
+    const NONE: Self = Self {
+        copy: false,
+        execute: false,
+        statements: false,
+        portals: false,
+        code: false,
+        encoding: false,
+        rollback: false,
+    };
 
     fn in_text(text: &[u8]) -> Self {
         let mut mentions = Self::default();
@@ -264,7 +285,10 @@ impl Mentions {
             Some(b'f') => self.execute |= starts(text, b"fetch"),
             Some(b'm') => self.execute |= starts(text, b"move"),
             Some(b'n') => self.encoding |= starts(text, b"names"),
-            Some(b'r') => self.encoding |= starts(text, b"reset"),
+            Some(b'r') => {
+                self.encoding |= starts(text, b"reset");
+                self.rollback |= starts(text, b"rollback");
+            }
             Some(b'p') => self.statements |= starts(text, b"prepare"),
             _ => {}
         }
@@ -278,6 +302,7 @@ impl Mentions {
             portals: self.portals || other.portals,
             code: self.code || other.code,
             encoding: self.encoding || other.encoding,
+            rollback: self.rollback || other.rollback,
         }
     }
 }

@@ -37,6 +37,15 @@ pub struct Failure {
     pub message: Vec<u8>,
 }
 
+impl Failure {
+    /// Whether it may have nothing to do with what the server was reading: a timeout, a conflict, a lack of memory. By the classes
+    /// of PostgreSQL's error codes; code may raise these too.
+    pub(super) fn is_of_circumstances(&self) -> bool {
+        let class = self.sqlstate.get(..2).unwrap_or_default();
+        matches!(class, b"" | b"08" | b"40" | b"53" | b"54" | b"55" | b"57" | b"58" | b"XX")
+    }
+}
+
 /// A key that came back, with what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished<K> {

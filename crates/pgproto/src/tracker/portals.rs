@@ -27,6 +27,10 @@ impl<V> Portals<V> {
         self.passing.find(name).or_else(|| self.held.find(name))
     }
 
+    pub(super) fn find_mut(&mut self, name: &[u8]) -> Option<&mut V> {
+        if self.passing.find(name).is_some() { self.passing.find_mut(name) } else { self.held.find_mut(name) }
+    }
+
     /// A portal that ends with its transaction.
     pub(super) fn insert(&mut self, name: NameOf<'_>, portal: V) {
         self.held.remove(name.bytes());

@@ -14,7 +14,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         for entry in self.in_flight.range_mut(first..) {
             changes_names |= Changing::is_by(&entry.request);
             let ends_with_ready = match &mut entry.request {
-                Request::Sync | Request::Refused { .. } | Request::Ready => continue,
+                Request::Flush | Request::Sync | Request::Refused { .. } | Request::Ready => continue,
                 Request::Query { .. } | Request::Function { .. } => true,
                 Request::Parse { .. }
                 | Request::Bind { .. }

@@ -97,6 +97,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         }
     }
 
+    pub(super) fn doubt_portal(&mut self, name: &[u8]) {
+        if let Some(named) = self.portals.find_mut(name) {
+            named.certain = false;
+        }
+    }
+
     /// Names that can be written in SQL may mean something else now. Unnamed ones cannot be written.
     pub(super) fn taint(&mut self, hidden: Hidden) {
         self.statement_doubts += u64::from(hidden.statements);

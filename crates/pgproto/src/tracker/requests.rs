@@ -196,13 +196,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 
     /// A Flush.
-    pub const fn flush(&self) -> Step {
-        if self.fence.is_some() {
+    pub fn flush(&mut self) -> Step {
+        if self.is_held() {
             return Step::Wait;
         }
         match self.copy_in {
             CopyIn::Yes { .. } => Step::Drop,
-            CopyIn::No => Step::Pass(()),
+            CopyIn::No => {
+                self.push_flush();
+                Step::Pass(())
+            }
         }
     }
 
@@ -279,6 +282,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         if let Some(key) = request.key() {
             let failure = Rc::clone(&skipping.failure);
             self.finish_skipped(key, failure, self.attributed);
+        }
+    }
+
+    /// A Flush begins nothing. Of two in a row one says as much.
+    pub(super) fn push_flush(&mut self) {
+        let is_last = self.in_flight.back().is_some_and(|entry| matches!(entry.request, Request::Flush));
+        if self.skipping.is_none() && !is_last {
+            let mark = Mark(self.next_mark);
+            self.next_mark += 1;
+            self.in_flight.push_back(InFlight { mark, group: self.group, refused: None, request: Request::Flush });
         }
     }
 

@@ -39,6 +39,7 @@ impl<T, P> Skipping<T, P> {
             Request::Describe { .. }
             | Request::Execute { .. }
             | Request::Function { .. }
+            | Request::Flush
             | Request::Sync
             | Request::Refused { .. }
             | Request::Ready => {}

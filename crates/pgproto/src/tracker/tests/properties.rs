@@ -83,7 +83,7 @@ struct Server {
 
 impl Server {
     fn error() -> Answer<'static> {
-        Answer::Error(Failure { sqlstate: b"XX000".to_vec(), message: b"no".to_vec() })
+        Answer::Error(Failure { sqlstate: b"42601".to_vec(), message: b"no".to_vec() })
     }
 
     /// The answers to the next job, by chance.
