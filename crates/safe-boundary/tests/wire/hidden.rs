@@ -69,6 +69,50 @@ fn a17b_names_that_change_by_executing_code_that_was_parsed() {
     }
 }
 
+/// The time of a statement may be over when the server reads a Flush. It skips to the next Sync then, and what it was never asked
+/// to prepare is not what a name means.
+#[test]
+fn a17b_names_that_were_given_behind_a_timeout_at_a_flush() {
+    let stage = Stage::start();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    let flush = || frame('H', b"");
+    peer.write(&[query("set statement_timeout = '100ms'"), parse("s", "select 'A'"), sync()].concat());
+    peer.ready();
+    peer.ready();
+    let time_out = |peer: &mut Peer| {
+        peer.write(&[parse("", "select 1"), flush()].concat());
+        while peer.message().0 != '1' {}
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    };
+    time_out(&mut peer);
+    peer.write(&flush());
+    let error = loop {
+        let (tag, body) = peer.message();
+        if tag == 'E' {
+            break body;
+        }
+    };
+    assert!(String::from_utf8_lossy(&error).contains("57014"), "the clock runs out at the Flush");
+    // All of it is skipped, the Query too.
+    peer.write(&[query("select 1"), parse("s", "select 'B'"), sync()].concat());
+    peer.ready();
+    peer.write(&[parse("t", "select 2"), sync()].concat());
+    peer.ready();
+    peer.write(&[bind("s", &[]), execute(0), sync()].concat());
+    assert_eq!(values(&peer.ready()), ["A"], "the server has never read the other text");
+    assert_eq!(last_execute(&stage, &mut peer), (Some("select 'A'".to_owned()), String::new()));
+
+    // Where the Query may be what failed, nobody can tell what comes of the rest.
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    peer.write(&query("set statement_timeout = '100ms'"));
+    peer.ready();
+    time_out(&mut peer);
+    peer.write(&[flush(), query("select 1"), parse("s", "select 'B'"), sync()].concat());
+    let end = peer.until_end();
+    assert!(String::from_utf8_lossy(&end).contains("08006"), "{}", String::from_utf8_lossy(&end));
+    stage.verify_trail();
+}
+
 /// The server plans at Bind, and calls functions that it believes to be constant: they may change what they like.
 #[test]
 fn a17_a_bind_that_runs_code_is_on_record() {
