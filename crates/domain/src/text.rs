@@ -19,6 +19,8 @@ pub fn is_hidden(c: char) -> bool {
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{fffb}')
         // Letters, by their class, that fonts show as nothing: the fillers of Hangul, and the blank of Braille.
         || matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}')
+        // The same of Egyptian writing and of music.
+        || matches!(c, '\u{13441}' | '\u{13442}' | '\u{1d159}')
         // Marks of shorthand, of music, and tags.
         || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
@@ -69,7 +71,10 @@ mod tests {
             '\u{ffa0}',
             '\u{fff0}',
             '\u{fffb}',
+            '\u{13441}',
+            '\u{13442}',
             '\u{1bca0}',
+            '\u{1d159}',
             '\u{1d173}',
             '\u{e0001}',
             '\u{e01ef}',

@@ -305,7 +305,9 @@ pub fn discovery(raw: &[u8]) {
             let rest = address.strip_prefix("https://").or(address.strip_prefix("http://").filter(|_| local));
             rest.is_some_and(|rest| {
                 let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-                !authority.is_empty() && !authority.contains('@') && !authority.starts_with("169.254.")
+                let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+                let is_link_local = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_link_local());
+                !authority.is_empty() && !authority.contains('@') && !is_link_local
             })
         };
         if let Ok(metadata) = strangers::discovery(raw, issuer) {

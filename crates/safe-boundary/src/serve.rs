@@ -189,7 +189,7 @@ async fn relay(proxy: &Proxy, mut front: Front, admitted: Box<Admitted<'_>>, wat
     let bounds = Bounds {
         until: tokio::time::Instant::now() + proxy.config.session.max_age,
         drain: proxy.drain.clone(),
-        vanished: Arc::clone(&watched.notice),
+        vanished: watched.from_now(),
     };
     let cancel = upstream.cancel.clone();
     let relay = Relay {

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,8 +43,18 @@ pub struct Vanished(Arc<Mutex<HashMap<Ends, Arc<Notify>>>>);
 pub struct Watched {
     vanished: Vanished,
     ends: Ends,
-    /// Told once when the client has vanished.
-    pub notice: Arc<Notify>,
+    /// Told when the client has vanished, and again each second that it stays so.
+    notice: Arc<Notify>,
+}
+
+impl Watched {
+    /// Tells from now on: a silence that was over before this is no reason, and one that lasts is told again within a second.
+    #[must_use]
+    pub fn from_now(&self) -> Arc<Notify> {
+        // What was told while nobody listened waits for the first who does.
+        pin!(self.notice.notified()).as_mut().enable();
+        Arc::clone(&self.notice)
+    }
 }
 
 impl Drop for Watched {
@@ -221,6 +232,18 @@ mod tests {
         ours[..4].copy_from_slice(&[127, 0, 0, 1]);
         theirs[..4].copy_from_slice(&[192, 0, 2, 7]);
         [&[family, 1, timer, unanswered, 0x15, 0x38, 0xc3, 0x50][..], &ours, &theirs, &[0; 32]].concat()
+    }
+
+    #[test]
+    fn a_silence_that_was_over_before_anybody_listened_is_not_told() {
+        let vanished = Vanished::default();
+        let watched = vanished.watch("127.0.0.1:5432".parse().unwrap(), "192.0.2.7:50000".parse().unwrap());
+        let is_told = |notice: &Notify| pin!(notice.notified()).as_mut().enable();
+        watched.notice.notify_one();
+        let notice = watched.from_now();
+        assert!(!is_told(&notice));
+        watched.notice.notify_one();
+        assert!(is_told(&notice));
     }
 
     #[test]

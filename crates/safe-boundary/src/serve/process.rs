@@ -74,7 +74,8 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
     let journal = open_journal(&config)?;
     let readiness = metrics::Readiness { journal: journal.clone(), drain: draining.clone() };
     let lookout = metrics::watch(config.clone());
-    let proxy = Arc::new(proxy(config, journal.clone(), draining)?);
+    // An end in order, in the trail too.
+    let proxy = Arc::new(proxy(config, journal.clone(), draining).inspect_err(|_| journal.close())?);
 
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let workers = {
@@ -242,20 +243,29 @@ async fn watch_certificate(proxy: Arc<Proxy>, cert: std::path::PathBuf, key: std
     let changed = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let look = || -> (Option<SystemTime>, Option<SystemTime>) { (changed(&cert), changed(&key)) };
     let mut known = look();
+    let mut told = None;
     loop {
         tokio::time::sleep(CERTIFICATE_LOOK).await;
         let seen = look();
         if seen == known {
+            told = None;
             continue;
         }
-        known = seen;
         match tls::server_config(&cert, &key) {
             Ok(config) => {
+                (known, told) = (seen, None);
                 *proxy.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
                 METRICS.serves_certificate(&cert);
                 tracing::info!(cert = %cert.display(), "the certificate was read again");
             }
-            Err(error) => tracing::error!(%error, "the new certificate cannot be used; the old one stays"),
+            // It is tried again: what was in its way, such as the key's permissions, may go without a trace in the files.
+            Err(error) => {
+                let why = Some((seen, error.to_string()));
+                if told != why {
+                    tracing::error!(%error, "the new certificate cannot be used; the old one stays");
+                }
+                told = why;
+            }
         }
     }
 }

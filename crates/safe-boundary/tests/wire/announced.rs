@@ -233,18 +233,22 @@ fn a_real_haproxy_announces_its_clients() {
     fs::write(&file, config).unwrap();
     let mut command = mortal("haproxy");
     let _haproxy = Process::start(command.args(["-db", "-f"]).arg(&file).stderr(Stdio::null()));
-    for (port, login) in [(first, ALICE), (second, BOB)] {
+    // On a busy machine a check may be late, and the next one tells.
+    let pass = |listeners: &[&str]| {
         let begun = Instant::now();
-        while !passed_checks(&socket).contains(&if login == ALICE { "v1" } else { "v2" }.to_owned()) {
-            assert!(begun.elapsed() < PATIENCE, "its check does not pass");
+        while !listeners.iter().all(|name| passed_checks(&socket).iter().any(|passed| passed == name)) {
+            assert!(begun.elapsed() < PATIENCE, "the checks of {listeners:?} do not pass");
         }
+    };
+    for (port, login, listener) in [(first, ALICE, "v1"), (second, BOB, "v2")] {
+        pass(&[listener]);
         let conninfo = stage.conninfo(login).replace(&format!("port={}", server.port()), &format!("port={port}"));
         let said = stage.psql(login).to(conninfo).run(&["select 1"]);
         assert_eq!(said.lines(), ["1"]);
         let record = stage.wait_for_record(|record| record.login() == login && record.kind() == "statement");
         assert_eq!(address_of(&record), "127.0.0.1");
     }
-    assert_eq!(passed_checks(&socket), ["v1", "v2"]);
+    pass(&["v1", "v2"]);
     assert!(stage.trail().iter().all(|record| record.effect() != "refused"), "a check is on record");
 }
 

@@ -345,7 +345,12 @@ pub(super) fn line(record: &Record, outcome: &str, chars_max: Option<usize>) -> 
         None => escape::name(&person),
     };
     let time = record.time().map(|time| format!("{time:.0}")).unwrap_or_default();
-    let (database, role) = (escape::name(&record.field("/database")), escape::name(&record.field("/role")));
+    let (mut database, role) = (escape::name(&record.field("/database")), escape::name(&record.field("/role")));
+    let served = record.field("/served");
+    if !served.is_empty() {
+        // The same name may be served by several.
+        database = format!("{database}@{}", escape::name(&served));
+    }
     let what = escape::shortened(cell(&record.what()), chars_max);
     let outcome = escape::shortened(cell(outcome), chars_max);
     let line = format!(

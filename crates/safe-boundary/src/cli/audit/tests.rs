@@ -49,7 +49,7 @@ impl Trail {
         let context = Context::new(&ContextFields {
             subject: proved.then_some(subject),
             database: Some(database),
-            served: None,
+            served: (database == "payments" && person.starts_with("carol")).then_some("staging"),
             role: proved.then_some("rw"),
             client: Some(client),
             ..ContextFields::default()
@@ -173,6 +173,20 @@ fn search_says_that_what_had_ended_well_does_not_hold() {
     }
     let (_, out) = trail.run("tail --no-follow -n 5");
     assert_eq!(out.matches(" then ").count(), 2, "{out}");
+}
+
+/// The same name may be served by several.
+#[test]
+fn a_table_says_what_served_where_that_has_another_name() {
+    let mut trail = Trail::new();
+    trail.statement("alice@example.com", "payments", "select 1");
+    trail.statement("carol@example.com", "payments", "select 1");
+    for line in ["search", "tail --no-follow -n 2"] {
+        let (_, out) = trail.run(line);
+        let rows = out.lines().filter(|line| line.contains("example.com"));
+        let databases: Vec<_> = rows.filter_map(|line| line.split_whitespace().nth(2)).collect();
+        assert_eq!(databases, ["payments", "payments@staging"], "{out}");
+    }
 }
 
 #[test]

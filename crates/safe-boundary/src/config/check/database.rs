@@ -4,7 +4,7 @@
 //! Deliberately not here: whether the upstream knows the roles.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::super::source::At;
 use super::super::{Database, Role, raw};
@@ -37,6 +37,13 @@ impl Check<'_, '_> {
         self.word(&raw.name, &at.key("name"));
         if let Some(hostname) = &raw.hostname {
             self.host(hostname, &at.key("hostname"));
+            if hostname.parse::<IpAddr>().is_ok() {
+                let message = format!(
+                    "expected a host name for `database.hostname`, found the address `{hostname}`: clients that connect by an \
+                     address send no name"
+                );
+                self.source.wrong(&at.key("hostname"), message);
+            }
         }
         let listen = self.address(&raw.listen, "0.0.0.0:6432", &at.key("listen"));
         let mut roles: Vec<Role> = Vec::new();

@@ -392,6 +392,13 @@ fn databases_on_one_address() {
         &["boundary.toml:26:12: expected a host or domain name for `database.hostname`, found `https://b`"],
     );
     second(
+        "name = \"orders\"\nhostname = \"10.0.0.2\"",
+        &[
+            "boundary.toml:26:12: expected a host name for `database.hostname`, found the address `10.0.0.2`: clients that \
+             connect by an address send no name",
+        ],
+    );
+    second(
         "name = \"orders\"\n[[database.role]]\nrole = \"r\"\ngroups = [\"h\"]",
         &[
             "boundary.toml:30:8: expected each role once in a `[[database]]`, found `r` again: put all its groups in one list",
