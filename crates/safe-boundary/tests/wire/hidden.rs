@@ -82,7 +82,10 @@ fn a17b_names_that_were_given_behind_a_timeout_at_a_flush() {
     let time_out = |peer: &mut Peer| {
         peer.write(&[parse("", "select 1"), flush()].concat());
         while peer.message().0 != '1' {}
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        // Another session tells when the time is over.
+        let mut clock = Peer::signed_in(&stage, ALICE);
+        clock.write(&[query("select pg_sleep(0.3)"), frame('X', b"")].concat());
+        clock.until_end();
     };
     time_out(&mut peer);
     peer.write(&flush());
