@@ -137,6 +137,22 @@ fn d5_a_new_certificate_is_taken_and_sessions_go_on() {
         assert!(seen > before);
         takes_it(&stage);
     }
+    // What was in the way may go without a trace in the times of the files.
+    let at = fs::metadata(&cert).unwrap().modified().unwrap();
+    let write = |cert_pem: &str| {
+        fs::write(&cert, cert_pem).unwrap();
+        fs::File::options().write(true).open(&cert).unwrap().set_modified(at).unwrap();
+    };
+    let before = failed();
+    write("not yet");
+    stage.proxy.log.wait_for_more(before, |line| line.contains("the new certificate cannot be used"));
+    let renewed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&key, renewed.signing_key.serialize_pem()).unwrap();
+    stage.proxy.log.wait_for_more(before + 1, |line| line.contains("the new certificate cannot be used"));
+    write(&renewed.cert.pem());
+    fs::write(stage.folder().join("ca.crt"), renewed.cert.pem()).unwrap();
+    takes_it(&stage);
+    let signed = renewed;
     fs::remove_file(&cert).unwrap();
     takes_it(&stage);
     fs::write(&cert, signed.cert.pem()).unwrap();
