@@ -1,6 +1,7 @@
 //! Ids of records, sessions and requests: UUID version 7 (RFC 9562 §5.7), so that they sort by time.
 //!
-//! Promises: ids from one source never repeat, and sort as they were made, whatever the clock does; ids from two sources differ by 48 random bits.
+//! Promises: ids from one source never repeat, and sort as they were made, whatever the clock does; ids from two sources
+//! differ by 48 random bits.
 //! Deliberately not here: drawing the randomness; the shell seeds each source.
 
 use std::fmt;

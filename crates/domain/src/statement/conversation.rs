@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pgproto::backend::{self, BackendError, BackendTag};
 use pgproto::budget::Budget;
 use pgproto::frontend::{FrontendError, FrontendTag};
-use pgproto::notice::{Fields, shortened};
+use pgproto::notice::{Fields, Severity, shortened};
 use pgproto::tracker::answers::{Answer, Reaction};
 use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Portal, Tracker};
 
@@ -371,17 +371,19 @@ fn failure(body: &[u8]) -> Failure {
 /// Whether the server closes the connection after this ErrorResponse. The severity comes first, so it is there also where the
 /// end is missing.
 fn is_fatal(body: &[u8]) -> bool {
-    // As it is shown, and, since 9.6, as it is in no language.
-    body.split(|byte| *byte == 0).any(|field| matches!(field, b"SFATAL" | b"SPANIC" | b"VFATAL" | b"VPANIC"))
+    let severity = prefix_field(body, b'V').or_else(|| prefix_field(body, b'S')).and_then(Severity::from_bytes);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
 /// What can be read of an ErrorResponse that is longer than we hold: code and message come first.
 fn prefix_failure(body: &[u8]) -> Failure {
-    let field = |kind: u8| {
-        let value = body.split(|byte| *byte == 0).find(|field| field.first() == Some(&kind));
-        value.and_then(|field| field.get(1..)).unwrap_or_default().to_vec()
-    };
+    let field = |kind| prefix_field(body, kind).unwrap_or_default().to_vec();
     Failure { sqlstate: field(b'C'), message: field(b'M') }
+}
+
+/// A field of an ErrorResponse, of which the end may be missing.
+fn prefix_field(body: &[u8], kind: u8) -> Option<&[u8]> {
+    body.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[kind]))
 }
 
 #[cfg(test)]

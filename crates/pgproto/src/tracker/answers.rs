@@ -8,7 +8,9 @@ use std::rc::Rc;
 use super::by_name::NameOf;
 use super::names::Hidden;
 use super::outcome;
-use super::{CopyIn, Failure, Mark, Named, OutOfStep, Outcome, Prepared, Refused, Request, Skipping, Told, Tracker};
+use super::{
+    CopyIn, Failure, InFlight, Mark, Named, OutOfStep, Outcome, Prepared, Refused, Request, Skipping, Told, Tracker,
+};
 use crate::backend::TransactionStatus;
 
 /// A server message that ends or changes something.
@@ -60,7 +62,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// [`OutOfStep`]: nothing in flight explains the message.
     pub fn answer(&mut self, answer: Answer<'_>, at: u64) -> Result<Reaction, OutOfStep> {
         // The server has read what it answers, and so what stood before that.
-        let is_past_flush = self.pass_flush();
+        let past_flush = self.pass_flush();
         match answer {
             Answer::ParseComplete => self.parse_complete(at)?,
             Answer::BindComplete => self.bind_complete(at)?,
@@ -74,18 +76,17 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Answer::CopyIn => self.copy_begins()?,
             Answer::Ready(status) => self.ready(status, at)?,
             Answer::Error(failure) => {
-                self.check_place(&failure, is_past_flush)?;
-                return Ok(self.error(&failure, is_past_flush, at));
+                self.check_place(&failure, past_flush)?;
+                return Ok(self.error(&failure, past_flush, at));
             }
-            Answer::Fatal(failure) => return Ok(self.error(&failure, is_past_flush, at)),
+            Answer::Fatal(failure) => return Ok(self.error(&failure, past_flush, at)),
         }
         Ok(Reaction::Pass)
     }
 
     /// The place of a Flush that stands first, which goes.
     fn pass_flush(&mut self) -> Option<Mark> {
-        let is_first = self.in_flight.front().is_some_and(|entry| matches!(entry.request, Request::Flush));
-        self.in_flight.pop_front_if(|_| is_first).map(|entry| entry.mark)
+        self.in_flight.pop_front_if(|entry| entry.is_flush()).map(|entry| entry.mark)
     }
 
     /// Whether it is clear what fails. An error at a Flush makes the server skip to the next Sync, and all that is between with
@@ -223,7 +224,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             // What was sent behind it, not expecting this, the server reads as it reads during a COPY: nobody knows what
             // its answers mean then.
             Some(entry)
-                if self.in_flight.iter().skip(1).all(|entry| matches!(entry.request, Request::Flush))
+                if self.in_flight.iter().skip(1).all(InFlight::is_flush)
                     && self.copy_in == CopyIn::No
                     && matches!(entry.request, Request::Query { .. } | Request::Execute { .. }) =>
             {

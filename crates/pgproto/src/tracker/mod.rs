@@ -282,7 +282,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         // No two of them stand side by side.
-        self.in_flight.len() < 2 && self.in_flight.iter().all(|entry| matches!(entry.request, Request::Flush))
+        self.in_flight.len() < 2 && self.in_flight.iter().all(InFlight::is_flush)
     }
 
     /// Whether nothing is under way: all is answered, no transaction is open, and no Sync is still to come that would end one.

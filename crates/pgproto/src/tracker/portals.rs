@@ -28,7 +28,7 @@ impl<V> Portals<V> {
     }
 
     pub(super) fn find_mut(&mut self, name: &[u8]) -> Option<&mut V> {
-        if self.passing.find(name).is_some() { self.passing.find_mut(name) } else { self.held.find_mut(name) }
+        self.passing.find_mut(name).or_else(|| self.held.find_mut(name))
     }
 
     /// A portal that ends with its transaction.

@@ -21,6 +21,12 @@ enum Meaning<V> {
     Open,
 }
 
+impl<K, T, P> InFlight<K, T, P> {
+    pub(super) const fn is_flush(&self) -> bool {
+        matches!(self.request, Request::Flush)
+    }
+}
+
 impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// A Query.
     ///
@@ -270,14 +276,9 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 
     fn push(&mut self, request: Request<K, T, P>) {
-        let mark = Mark(self.next_mark);
-        self.next_mark += 1;
         self.is_within_group = true;
-        let Some(skipping) = &mut self.skipping else {
-            self.changing.add(mark, &request);
-            self.in_flight.push_back(InFlight { mark, group: self.group, refused: None, request });
-            return;
-        };
+        let Some(skipping) = &mut self.skipping else { return self.enter(request) };
+        self.next_mark += 1;
         skipping.take(&request);
         if let Some(key) = request.key() {
             let failure = Rc::clone(&skipping.failure);
@@ -287,12 +288,16 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     /// A Flush begins nothing. Of two in a row one says as much.
     pub(super) fn push_flush(&mut self) {
-        let is_last = self.in_flight.back().is_some_and(|entry| matches!(entry.request, Request::Flush));
-        if self.skipping.is_none() && !is_last {
-            let mark = Mark(self.next_mark);
-            self.next_mark += 1;
-            self.in_flight.push_back(InFlight { mark, group: self.group, refused: None, request: Request::Flush });
+        if self.skipping.is_none() && !self.in_flight.back().is_some_and(InFlight::is_flush) {
+            self.enter(Request::Flush);
         }
+    }
+
+    fn enter(&mut self, request: Request<K, T, P>) {
+        let mark = Mark(self.next_mark);
+        self.next_mark += 1;
+        self.changing.add(mark, &request);
+        self.in_flight.push_back(InFlight { mark, group: self.group, refused: None, request });
     }
 
     fn push_sync(&mut self) {

@@ -46,32 +46,16 @@ fn a_flush_that_nothing_comes_of_changes_nothing() {
 /// What was sent behind a Flush fails, or the Flush did: either way the server skips.
 #[test]
 fn an_error_behind_a_flush_is_that_of_what_follows_it() {
-    check(
-        "> parse - A
-         > bind - -
-         > execute - => = A
-         > flush
-         < parsed : A=ok
-         < bound
-         < complete : run -=ok
-         > parse - B
-         > sync
-         < error 57014 : B=error
-         < idle",
-    );
+    let run = "> parse - A
+               > bind - -
+               > execute - => = A
+               > flush
+               < parsed : A=ok
+               < bound
+               < complete : run -=ok";
+    check(&format!("{run}\n> parse - B\n> sync\n< error 57014 : B=error\n< idle"));
     // At the Sync the commit fails, at the Flush the group: what was done is undone.
-    check(
-        "> parse - A
-         > bind - -
-         > execute - => = A
-         > flush
-         < parsed : A=ok
-         < bound
-         < complete : run -=ok
-         > sync
-         < error 57014 : run -=error
-         < idle",
-    );
+    check(&format!("{run}\n> sync\n< error 57014 : run -=error\n< idle"));
 }
 
 /// If the Flush has failed, the Query is skipped with all up to the next Sync; if the Query has, nothing is: nobody can tell from
@@ -117,28 +101,46 @@ fn an_error_at_a_flush_of_ours_skips_to_the_sync() {
 #[test]
 fn a_flush_behind_the_beginning_of_a_copy_is_no_request() {
     check(
-        "> query copy t from stdin\n> flush => wait\n< copy\n> flush => drop\n> data\n> done\n< complete\n< idle : copy t from stdin=ok",
+        "> query copy t from stdin
+         > flush => wait
+         < copy
+         > flush => drop
+         > data
+         > done
+         < complete
+         < idle : copy t from stdin=ok",
     );
     check(
-        "> parse - copy t from stdin\n> bind - -\n> execute - => = copy t from stdin flush\n< parsed : copy t from stdin=ok\n< bound\n< copy\n> data\n> done\n< complete : run -=ok",
+        "> parse - copy t from stdin
+         > bind - -
+         > execute - => = copy t from stdin flush
+         < parsed : copy t from stdin=ok
+         < bound
+         < copy
+         > data
+         > done
+         < complete : run -=ok",
     );
 }
 
 /// A timeout comes before the server drops the old unnamed statement, a mistake in the text after it.
 #[test]
 fn the_unnamed_statement_may_outlive_what_fails_to_replace_it() {
-    for (failing, result) in [
-        ("> parse - B\n> sync\n< error 57014 : B=error", "A?"),
-        ("> parse - B\n> sync\n< error 42601 : B=error", "? flush"),
-    ] {
-        check(&format!(
-            "> parse - A\n> sync\n< parsed : A=ok\n< idle\n{failing}\n< idle\n> bind - -\n> execute - => = {result}"
-        ));
-    }
     for (sqlstate, result) in [("57014", "A?"), ("42601", "? flush")] {
-        check(&format!(
-            "> parse - A\n> sync\n< parsed : A=ok\n< idle\n> query B\n< error {sqlstate}\n< idle : B=error\n> bind - -\n> execute - => = {result}"
-        ));
+        for failing in [
+            format!("> parse - B\n> sync\n< error {sqlstate} : B=error\n< idle"),
+            format!("> query B\n< error {sqlstate}\n< idle : B=error"),
+        ] {
+            check(&format!(
+                "> parse - A
+                 > sync
+                 < parsed : A=ok
+                 < idle
+                 {failing}
+                 > bind - -
+                 > execute - => = {result}"
+            ));
+        }
     }
 }
 
@@ -172,8 +174,14 @@ fn a_rollback_to_a_savepoint_and_an_executed_commit_end_no_transaction() {
         let fence = if text == "execute c" { " flush" } else { "" };
         let again = if undone { " : run -=error" } else { "" };
         check(&format!(
-            "> parse - {text}\n> bind - -\n> execute - => = {text}{fence}\n< parsed : {text}=ok\n< bound\n< complete {tag} : run -=ok
-             > describe statement nosuch\n< error 26000{again}"
+            "> parse - {text}
+             > bind - -
+             > execute - => = {text}{fence}
+             < parsed : {text}=ok
+             < bound
+             < complete {tag} : run -=ok
+             > describe statement nosuch
+             < error 26000{again}"
         ));
     }
 }
