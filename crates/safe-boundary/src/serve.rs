@@ -168,7 +168,9 @@ async fn admit<'a>(
 
     let route = match proxy.route(port, packet.server_name.as_deref(), &request.database) {
         Ok(route) => route,
-        Err(why) => return Err(proxy.unknown_database(session, port, &request, why).await),
+        Err(why) => {
+            return Err(proxy.unknown_database(session, port, packet.server_name.as_deref(), &request, why).await);
+        }
     };
     let session = proxy.authorize(session, &route, &request).await?;
     proxy.connect(session, front, &route, request).await.map(Box::new)
@@ -246,6 +248,7 @@ impl Proxy {
         &self,
         mut session: Session<Identified>,
         port: &Port,
+        server_name: Option<&str>,
         request: &Request,
         why: NoRoute,
     ) -> Stop {
@@ -253,8 +256,10 @@ impl Proxy {
         let reachable = |(index, _): &(usize, &Database)| {
             self.mappings.get(*index).is_some_and(|mappings| mappings.iter().any(|m| m.matching(groups).is_some()))
         };
+        let is_host_known = route::is_host_known(&self.config.databases, server_name);
         let named = |(_, database): (usize, &Database)| match &database.hostname {
             Some(hostname) => format!("{} at {hostname}", database.name),
+            None if is_host_known => format!("{} at any other name or address of this proxy", database.name),
             None => database.name.clone(),
         };
         let names = self.databases(port).filter(reachable).map(named).collect();

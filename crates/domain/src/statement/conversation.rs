@@ -53,7 +53,7 @@ pub struct Conversation {
     pub(super) statements: u64,
     /// The last Bind of an intake, until it is clear which record it has.
     pub(super) bound: Option<Bound>,
-    /// The first record of the last intake, which may not be written yet: nothing is told of it until the next intake.
+    /// The first record of the last intake, while it may not be written yet: until then nothing is told of what has one.
     pub(super) unsettled: Option<RecordId>,
 }
 
@@ -284,8 +284,13 @@ impl Conversation {
         Ok(reaction)
     }
 
-    /// The outcome records of statements that ended since the last call, batch by batch. What of the last intake is
-    /// skipped comes only after the next one: the error may have come before its records were written.
+    /// The records of the last intake are durable.
+    pub const fn settled(&mut self) {
+        self.unsettled = None;
+    }
+
+    /// The outcome records of statements that ended since the last call, batch by batch. What ended before its record was
+    /// [settled](Self::settled) comes only after that: a server may fail, or end, of its own accord.
     pub fn outcomes(&mut self, now: Timestamp, mut note: impl FnMut(Batch)) {
         loop {
             let batch = self.next_outcomes(now);
@@ -302,7 +307,7 @@ impl Conversation {
         let is_recorded = |id: RecordId| unsettled.is_none_or(|first| id < first);
         let left = Cell::new(OUTCOMES_MAX);
         let is_next = |ended: &Finished<Key>| {
-            let is_next = left.get() > 0 && (is_recorded(ended.key.id) || !ended.is_skipped());
+            let is_next = left.get() > 0 && is_recorded(ended.key.id);
             left.set(left.get().saturating_sub(if is_next { ended.outcomes.len() } else { 0 }));
             is_next
         };

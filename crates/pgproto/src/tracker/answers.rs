@@ -79,7 +79,10 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 self.check_place(&failure, past_flush)?;
                 return Ok(self.error(&failure, past_flush, at));
             }
-            Answer::Fatal(failure) => return Ok(self.error(&failure, past_flush, at)),
+            Answer::Fatal(failure) => {
+                // The server's own last word, whatever of ours it ends.
+                let _refusal = self.error(&failure, past_flush, at);
+            }
         }
         Ok(Reaction::Pass)
     }
@@ -91,20 +94,19 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
 
     /// Whether it is clear what fails. An error at a Flush makes the server skip to the next Sync, and all that is between with
     /// it; one at a Query or FunctionCall behind that Flush ends the group.
-    fn check_place(&self, failure: &Failure, past_flush: Option<Mark>) -> Result<(), OutOfStep> {
-        let ends_group = |request: &Request<K, T, P>| {
-            matches!(
-                request,
-                Request::Query { .. } | Request::Function { .. } | Request::Refused { ends_with_ready: true }
-            )
+    fn check_place(&mut self, failure: &Failure, past_flush: Option<Mark>) -> Result<(), OutOfStep> {
+        let Some(next) = self.in_flight.front() else {
+            return past_flush.map(|_| ()).ok_or(OutOfStep("ErrorResponse"));
         };
-        match (self.in_flight.front(), past_flush) {
-            (None, None) => Err(OutOfStep("ErrorResponse")),
-            (Some(next), Some(_)) if ends_group(&next.request) && failure.is_of_circumstances() => {
-                Err(OutOfStep("ErrorResponse"))
+        if past_flush.is_some() && next.request.ends_group() && failure.may_be_of_reading() {
+            if !self.in_flight.iter().skip(1).all(InFlight::is_flush) {
+                return Err(OutOfStep("ErrorResponse"));
             }
-            _ => Ok(()),
+            // If that has failed, the server is ready without another word, and until it says so nothing is sent that would
+            // be skipped.
+            self.fence = Some(next.mark);
         }
+        Ok(())
     }
 
     fn pop(&mut self) -> Option<Request<K, T, P>> {
@@ -192,14 +194,15 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             Some(Request::Execute { key, statement, .. }) => {
                 let (key, statement) = (*key, statement.clone());
                 self.pop();
-                let done: &[u8] = if let Outcome::Completed(tag) = &outcome { tag.as_slice() } else { b"" };
-                let tag = outcome::changing_tag(done);
-                // What ended its transaction holds, whatever fails then, and so does what it ended. Not so where the tag is that of
-                // what SQL's EXECUTE ran, or of a ROLLBACK TO a savepoint.
-                let is_end = |statement: &Prepared<T>| !statement.facts.executes && !statement.facts.goes_back;
-                let has_ended = outcome::ENDINGS.contains(&done) && statement.as_deref().is_some_and(is_end);
+                let tag = if let Outcome::Completed(tag) = &outcome { outcome::changing_tag(tag) } else { None };
+                // What ended its transaction holds, whatever fails then, and so does what it ended.
+                let is_end = |statement: &Prepared<T>| statement.facts.may_end_transaction();
+                let has_ended = outcome.is_end_of_transaction() && statement.as_deref().is_some_and(is_end);
                 self.unsettled = (!has_ended).then_some(key);
                 self.finish(key, vec![outcome], at);
+                if has_ended {
+                    self.end_transaction();
+                }
                 let changed = tag.map(|tag| (0, tag));
                 match statement {
                     Some(statement) => self.apply(&statement.facts, &statement.text, changed.as_slice()),
@@ -256,6 +259,10 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
                 let (facts, text) = (std::mem::take(facts), text.clone());
                 self.pop();
                 self.end_unnamed(&outcomes);
+                // Another may have begun in the same text, or by AND CHAIN.
+                if facts.may_end_transaction() && outcomes.iter().any(Outcome::is_end_of_transaction) {
+                    self.end_transaction();
+                }
                 self.apply(&facts, &text, &changed);
                 self.finish(key, outcomes, at);
             }
@@ -291,8 +298,11 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             }
             // The commit failed.
             Request::Sync => self.undone(failure, at),
+            // A Query of ours, so it ends what every Query ends.
             Request::Refused { ends_with_ready: true } => {
+                self.changing.remove(mark, &entry.request);
                 entry.request = Request::Ready;
+                self.drop_unnamed(failure);
                 self.undone(failure, at);
             }
             // Two do not stand side by side.

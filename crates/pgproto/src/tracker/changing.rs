@@ -45,8 +45,9 @@ impl Changing {
 /// The names of the statement and the portal that a request changes.
 fn changed<K, T, P>(request: &Request<K, T, P>) -> (Option<NameOf<'_>>, Option<NameOf<'_>>) {
     match request {
-        // A simple Query ends the unnamed statement and the unnamed portal.
+        // A simple Query ends the unnamed statement and the unnamed portal; one of ours fails before it runs anything.
         Request::Query { .. } => (Some(NameOf::Unnamed), Some(NameOf::Unnamed)),
+        Request::Refused { ends_with_ready: true } => (Some(NameOf::Unnamed), None),
         Request::Parse { name, .. } | Request::CloseStatement { name } => (Some(NameOf::Name(name)), None),
         Request::Bind { name, .. } | Request::ClosePortal { name } => (None, Some(NameOf::Name(name))),
         Request::Describe { .. }
@@ -54,7 +55,7 @@ fn changed<K, T, P>(request: &Request<K, T, P>) -> (Option<NameOf<'_>>, Option<N
         | Request::Function { .. }
         | Request::Flush
         | Request::Sync
-        | Request::Refused { .. }
+        | Request::Refused { ends_with_ready: false }
         | Request::Ready => (None, None),
     }
 }

@@ -162,6 +162,11 @@ impl TextFacts {
         !self.changes.is_empty()
     }
 
+    /// Whether a tag like COMMIT is what it looks like: not what SQL's EXECUTE ran, nor a ROLLBACK TO a savepoint.
+    pub(super) const fn may_end_transaction(&self) -> bool {
+        !self.executes && !self.goes_back
+    }
+
     pub(super) const fn needs_fence(&self) -> bool {
         self.may_copy || self.recodes || !self.changes.is_empty() || self.hidden.any()
     }

@@ -28,6 +28,13 @@ pub enum Outcome {
     Lost,
 }
 
+impl Outcome {
+    /// Whether it has the tag of what ends a transaction, in a text that [may](super::TextFacts::may_end_transaction).
+    pub(super) fn is_end_of_transaction(&self) -> bool {
+        matches!(self, Self::Completed(tag) if ENDINGS.contains(&tag.as_slice()))
+    }
+}
+
 /// The error that ended a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -38,6 +45,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Whether it may come when the server has read a message, before it looks at what that is: of a timer that runs on between
+    /// two messages, or of a standby's conflict. All else is of what the message asks for.
+    pub(super) fn may_be_of_reading(&self) -> bool {
+        matches!(self.sqlstate.as_slice(), b"" | b"57014" | b"55P03" | b"40001")
+    }
+
     /// Whether it may have nothing to do with what the server was reading: a timeout, a conflict, a lack of memory. By the classes
     /// of PostgreSQL's error codes; code may raise these too.
     pub(super) fn is_of_circumstances(&self) -> bool {
@@ -57,14 +70,6 @@ pub struct Finished<K> {
     pub bytes: u64,
     /// It came back before, having ended well: this says that what it did does not hold, or may not.
     pub again: bool,
-}
-
-impl<K> Finished<K> {
-    /// Whether it was not executed. Only this can be said of what has not been sent yet.
-    #[must_use]
-    pub const fn is_skipped(&self) -> bool {
-        matches!(self.outcomes.as_slice(), [Outcome::Skipped(_)])
-    }
 }
 
 /// What the server has told of a Query so far.
@@ -111,7 +116,7 @@ pub(super) const OF_STATEMENTS: [&[u8]; 4] = [b"PREPARE", b"DEALLOCATE", b"DEALL
 pub(super) const OF_PORTALS: [&[u8]; 4] = [b"DECLARE CURSOR", b"CLOSE CURSOR", b"CLOSE CURSOR ALL", b"DISCARD ALL"];
 
 /// Tags of commands that end a transaction.
-pub(super) const ENDINGS: [&[u8]; 3] = [b"COMMIT", b"ROLLBACK", b"PREPARE TRANSACTION"];
+const ENDINGS: [&[u8]; 3] = [b"COMMIT", b"ROLLBACK", b"PREPARE TRANSACTION"];
 
 /// The tag, if its command changes names.
 pub(super) fn changing_tag(tag: &[u8]) -> Option<&'static [u8]> {

@@ -13,18 +13,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
         let mut changes_names = false;
         for entry in self.in_flight.range_mut(first..) {
             changes_names |= Changing::is_by(&entry.request);
-            let ends_with_ready = match &mut entry.request {
-                Request::Flush | Request::Sync | Request::Refused { .. } | Request::Ready => continue,
-                Request::Query { .. } | Request::Function { .. } => true,
-                Request::Parse { .. }
-                | Request::Bind { .. }
-                | Request::Describe { .. }
-                | Request::Execute { .. }
-                | Request::CloseStatement { .. }
-                | Request::ClosePortal { .. } => false,
-            };
+            if matches!(entry.request, Request::Flush | Request::Sync | Request::Refused { .. } | Request::Ready) {
+                continue;
+            }
             // Refused requests have a record of their own, so their keys do not come back.
-            entry.request = Request::Refused { ends_with_ready };
+            entry.request = Request::Refused { ends_with_ready: entry.request.ends_group() };
+            changes_names |= Changing::is_by(&entry.request);
             entry.refused = Some(why);
         }
         // What is denied is on record; what is not, and was skipped, is no longer in flight.

@@ -27,6 +27,24 @@ impl<K, T, P> InFlight<K, T, P> {
     }
 }
 
+impl<K, T, P> Request<K, T, P> {
+    /// Whether the server is ready after it, or after its error, without a Sync.
+    pub(super) const fn ends_group(&self) -> bool {
+        match self {
+            Self::Query { .. } | Self::Function { .. } | Self::Ready => true,
+            Self::Refused { ends_with_ready } => *ends_with_ready,
+            Self::Parse { .. }
+            | Self::Bind { .. }
+            | Self::Describe { .. }
+            | Self::Execute { .. }
+            | Self::CloseStatement { .. }
+            | Self::ClosePortal { .. }
+            | Self::Flush
+            | Self::Sync => false,
+        }
+    }
+}
+
 impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     /// A Query.
     ///

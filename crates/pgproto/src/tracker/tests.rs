@@ -488,6 +488,14 @@ fn what_is_refused_fails_in_its_place() {
     );
     // Nothing waits for a COPY that does not come, or for an unknown meaning.
     check("! mark\n> query copy t from stdin\n> query A => wait\n! refuse\n> query A\n< error : refusal\n< idle");
+    // What goes up in the place of a Query ends the unnamed statement as that would, and what ends the server is its own word.
+    for refused in ["query Q", "function"] {
+        check(&format!(
+            "> parse - A\n> sync\n< parsed : A=ok\n< idle\n! mark\n> {refused}\n! refuse\n> bind - - => wait
+             < error 42601 : refusal\n< idle\n> bind - -\n> execute - => = ? flush"
+        ));
+    }
+    check("! mark\n> query Q\n! refuse\n< fatal");
     // A commit that fails is not told of what was refused.
     check(
         "! mark

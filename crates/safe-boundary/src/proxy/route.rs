@@ -48,21 +48,28 @@ pub fn find<'a>(
     server_name: Option<&str>,
     asked: &str,
 ) -> Result<Route<'a>, NoRoute> {
-    let is_named = |database: &Database| {
-        let hostname = database.hostname.as_deref();
-        server_name.is_some_and(|name| hostname.is_some_and(|hostname| hostname.eq_ignore_ascii_case(name)))
-    };
     // A host name of ours is one on every port: where none of its databases is, it means none, and never another host's.
-    let is_host_known = databases.iter().any(is_named);
+    let is_host_known = is_host_known(databases, server_name);
     // Without a host name of ours (an address, an older driver, plaintext), the database's name must do.
     let here = on_port.iter().filter_map(|index| Some((*index, databases.get(*index)?)));
-    let meant = here.filter(|(_, database)| !is_host_known || is_named(database));
+    let meant = here.filter(|(_, database)| !is_host_known || is_named(database, server_name));
     let mut serving = meant.filter_map(|(index, database)| serves(index, database, asked));
     match (serving.next(), serving.next()) {
         (Some(route), None) => Ok(route),
         (None, _) => Err(NoRoute::Unknown),
         (Some(_), Some(_)) => Err(NoRoute::Ambiguous),
     }
+}
+
+/// Whether a client named the host of any of our databases: then it means none without a host name.
+#[must_use]
+pub fn is_host_known(databases: &[Database], server_name: Option<&str>) -> bool {
+    databases.iter().any(|database| is_named(database, server_name))
+}
+
+fn is_named(database: &Database, server_name: Option<&str>) -> bool {
+    let hostname = database.hostname.as_deref();
+    server_name.is_some_and(|name| hostname.is_some_and(|hostname| hostname.eq_ignore_ascii_case(name)))
 }
 
 fn serves<'a>(index: usize, database: &'a Database, asked: &str) -> Option<Route<'a>> {

@@ -69,25 +69,49 @@ fn a17b_names_that_change_by_executing_code_that_was_parsed() {
     }
 }
 
+fn flush() -> Vec<u8> {
+    frame('H', b"")
+}
+
+/// Prepares something as asyncpg does, without a Sync, and lets the time of a statement, 100 ms, be over.
+fn time_out(stage: &Stage, peer: &mut Peer) {
+    peer.write(&[parse("", "select 1"), flush()].concat());
+    while peer.message().0 != '1' {}
+    // Another session tells when.
+    let mut clock = Peer::signed_in(stage, ALICE);
+    clock.write(&[query("select pg_sleep(0.3)"), frame('X', b"")].concat());
+    clock.until_end();
+}
+
+/// asyncpg sends no Sync after it has prepared something. When a Query comes too late then, the server says so and goes on, and
+/// so does the session.
+#[test]
+fn a17b_a_query_that_times_out_behind_a_flush_is_only_that() {
+    let stage = Stage::start();
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    peer.write(&query("set statement_timeout = '100ms'"));
+    peer.ready();
+    time_out(&stage, &mut peer);
+    peer.write(&query("select 'late'"));
+    let answers = peer.ready();
+    let error = answers.iter().find(|(tag, _)| *tag == 'E').map(|(_, body)| String::from_utf8_lossy(body).into_owned());
+    assert!(error.is_some_and(|error| error.contains("57014")), "{answers:?}");
+    peer.write(&query("select 'in time'"));
+    assert_eq!(values(&peer.ready()), ["in time"]);
+    last_outcomes(&stage, &mut peer, &[("select 'late'", "57014"), ("select 'in time'", "SELECT 1")]);
+    stage.verify_trail();
+}
+
 /// The time of a statement may be over when the server reads a Flush. It skips to the next Sync then, and what it was never asked
 /// to prepare is not what a name means.
 #[test]
 fn a17b_names_that_were_given_behind_a_timeout_at_a_flush() {
     let stage = Stage::start();
     let mut peer = Peer::signed_in(&stage, ALICE);
-    let flush = || frame('H', b"");
     peer.write(&[query("set statement_timeout = '100ms'"), parse("s", "select 'A'"), sync()].concat());
     peer.ready();
     peer.ready();
-    let time_out = |peer: &mut Peer| {
-        peer.write(&[parse("", "select 1"), flush()].concat());
-        while peer.message().0 != '1' {}
-        // Another session tells when the time is over.
-        let mut clock = Peer::signed_in(&stage, ALICE);
-        clock.write(&[query("select pg_sleep(0.3)"), frame('X', b"")].concat());
-        clock.until_end();
-    };
-    time_out(&mut peer);
+    time_out(&stage, &mut peer);
     peer.write(&flush());
     let error = loop {
         let (tag, body) = peer.message();
@@ -109,7 +133,7 @@ fn a17b_names_that_were_given_behind_a_timeout_at_a_flush() {
     let mut peer = Peer::signed_in(&stage, ALICE);
     peer.write(&query("set statement_timeout = '100ms'"));
     peer.ready();
-    time_out(&mut peer);
+    time_out(&stage, &mut peer);
     peer.write(&[flush(), query("select 1"), parse("s", "select 'B'"), sync()].concat());
     let end = peer.until_end();
     assert!(String::from_utf8_lossy(&end).contains("08006"), "{}", String::from_utf8_lossy(&end));

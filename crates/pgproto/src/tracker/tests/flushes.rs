@@ -59,7 +59,7 @@ fn an_error_behind_a_flush_is_that_of_what_follows_it() {
 }
 
 /// If the Flush has failed, the Query is skipped with all up to the next Sync; if the Query has, nothing is: nobody can tell from
-/// an error that either may have.
+/// an error that either may have, when more has been sent.
 #[test]
 fn an_error_of_a_flush_or_of_the_query_behind_it_ends_the_session() {
     for (behind, ended) in [("query B", "B"), ("function", "function")] {
@@ -67,8 +67,37 @@ fn an_error_of_a_flush_or_of_the_query_behind_it_ends_the_session() {
         check(&format!("{sent}\n< error 57014 : unexpected `ErrorResponse` from the server"));
         check(&format!("{sent}\n< fatal{}", if ended == "B" { "" } else { " : function=error" }));
     }
-    // What only reading the text can bring is the Query's.
-    check("> parse - A\n> flush\n< parsed : A=ok\n> query B\n< error 42601\n< idle : B=error");
+    // What only reading the text can bring is the Query's, and so is what only running it can.
+    for sqlstate in ["42601", "55006", "40P01", "53200"] {
+        let behind = "> query C\n> flush";
+        check(&format!(
+            "> parse - A\n> flush\n< parsed : A=ok\n> query B\n{behind}\n< error {sqlstate}\n< idle : B=error"
+        ));
+    }
+}
+
+/// asyncpg sends no Sync after it has prepared something, and may run a Query next. Whatever has failed, nothing more is sent
+/// before the server is ready.
+#[test]
+fn an_error_of_a_flush_or_of_the_query_behind_it_is_waited_out_when_nothing_follows() {
+    for sqlstate in ["57014", "55P03", "40001"] {
+        check(&format!(
+            "> parse a A
+             > flush
+             < parsed : A=ok
+             > query B
+             < error {sqlstate}
+             > bind - a => wait
+             > sync => wait
+             < idle : B=error
+             > bind - a
+             > execute - => = A
+             > sync"
+        ));
+        check(&format!(
+            "> parse a A\n> flush\n< parsed : A=ok\n> query B\n> flush\n< error {sqlstate}\n< idle : B=error"
+        ));
+    }
 }
 
 #[test]

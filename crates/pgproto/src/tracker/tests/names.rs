@@ -442,6 +442,19 @@ fn portals_end_with_their_transaction() {
          < idle : declare c cursor with hold for C=ok
          > execute c => = declare c cursor with hold for C",
     );
+    // The transaction may end although another one is open then.
+    let chained = |text: &str, tag: &str, meaning: &str| {
+        let opened = "> parse s A\n> bind p s\n> sync\n< parsed : A=ok\n< bound\n< open";
+        check(&format!("{opened}\n> query {text}\n< complete {tag}\n< open : {text}=ok\n> execute p => = {meaning}"));
+        let opened = format!("{opened}\n> parse - {text}\n> bind - -\n> execute - => = {text}");
+        check(&format!(
+            "{opened}\n> sync\n< parsed : {text}=ok\n< bound\n< complete {tag} : run -=ok\n< open\n> execute p => = {meaning}"
+        ));
+    };
+    chained("commit and chain", "COMMIT", "? flush");
+    chained("rollback and chain", "ROLLBACK", "? flush");
+    chained("rollback to a", "ROLLBACK", "A");
+    chained("savepoint a", "SAVEPOINT", "A");
     // Only a Query that runs something ends the unnamed portal.
     let after = |answer: &str, meaning: &str| {
         check(&format!(

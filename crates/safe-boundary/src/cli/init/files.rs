@@ -1,7 +1,7 @@
 //! Writing files so that none is ever half there, and none is lost.
 //!
 //! Promises: a file appears whole, with its permissions, or not at all; unless told, none is replaced; what was written is
-//! taken back unless it is kept.
+//! taken back unless it is kept, and what it replaced is there again.
 //! Deliberately not here: what is written.
 
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -15,12 +15,14 @@ use super::Error;
 pub(super) struct Written {
     force: bool,
     files: Vec<PathBuf>,
+    /// Files that were replaced, and where the old ones are.
+    replaced: Vec<(PathBuf, PathBuf)>,
     folders: Vec<PathBuf>,
 }
 
 impl Written {
     pub(super) const fn new(force: bool) -> Self {
-        Self { force, files: Vec::new(), folders: Vec::new() }
+        Self { force, files: Vec::new(), replaced: Vec::new(), folders: Vec::new() }
     }
 
     /// Writes a file with these permissions.
@@ -29,24 +31,23 @@ impl Written {
         if path.exists() && !self.force {
             return Err(Error::Exists { path: path.to_owned() });
         }
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let new = PathBuf::from(name);
+        let new = beside(path, ".new");
         let outcome = put(&new, bytes, mode).and_then(|()| {
-            if self.force {
+            if path.exists() {
+                let old = beside(path, ".before-init");
+                let _left_by_an_earlier_run = fs::remove_file(&old);
+                fs::hard_link(path, &old)?;
+                self.replaced.push((path.to_owned(), old));
                 return fs::rename(&new, path);
             }
             // Fails if somebody made the file meanwhile; a rename would replace it.
             fs::hard_link(&new, path)?;
+            self.files.push(path.to_owned());
             fs::remove_file(&new)
         });
         if let Err(source) = outcome {
             let _may_not_exist = fs::remove_file(&new);
             return Err(unwritable(source));
-        }
-        // What `--force` replaced cannot be brought back: then the new one stays.
-        if !self.force {
-            self.files.push(path.to_owned());
         }
         Ok(())
     }
@@ -68,6 +69,9 @@ impl Written {
     /// All is well: nothing is taken back.
     pub(super) fn keep(mut self) {
         self.files.clear();
+        for (_, old) in self.replaced.drain(..) {
+            let _best_effort = fs::remove_file(old);
+        }
         self.folders.clear();
     }
 }
@@ -77,10 +81,20 @@ impl Drop for Written {
         for file in &self.files {
             let _best_effort = fs::remove_file(file);
         }
+        for (path, old) in &self.replaced {
+            let _best_effort = fs::rename(old, path);
+        }
         for folder in self.folders.iter().rev() {
             let _only_if_empty = fs::remove_dir(folder);
         }
     }
+}
+
+/// The file's name with something behind it.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

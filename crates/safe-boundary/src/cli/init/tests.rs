@@ -122,6 +122,17 @@ fn when_something_is_wrong_nothing_is_left() {
         "expected a file for `--tls-cert` and `--tls-key`, found none at `server.crt`: name yours, or give `--self-signed`"
     );
     assert!(names(dir.path()).is_empty());
+    // Nor is anything replaced.
+    let there = ["safe-boundary.toml", "server.crt", "server.key"];
+    for name in there {
+        std::fs::write(dir.path().join(name), format!("my {name}")).unwrap();
+    }
+    let args = InitArgs { issuer: Some("http://example.com".to_owned()), force: true, ..flags() };
+    run_in(dir.path(), &args, "").unwrap_err();
+    assert_eq!(names(dir.path()), there);
+    for name in there {
+        assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), format!("my {name}"));
+    }
     let args = InitArgs { issuer: None, role: None, ..flags() };
     assert_eq!(run_in(dir.path(), &args, "").unwrap_err(), "expected `--issuer`, `--role` with `--yes`, found none");
 }

@@ -29,11 +29,7 @@ pub(super) async fn run(
     loop {
         let dropped = walk.drop_from(buffer.filled().len());
         buffer.consume(dropped);
-        let judged = walk.judge(&mut shared.conversation.borrow_mut(), buffer.filled());
-        let (pass, then) = match judged {
-            Ok(judged) => judged,
-            Err(why) => return Ended::ServerLost(why),
-        };
+        let (pass, then) = walk.judge(&mut shared.conversation.borrow_mut(), buffer.filled());
         // Whoever stops in the middle of this write leaves the client in the middle of a message.
         shared.client_is_within.set(true);
         if pass > 0 && client.write_all(buffer.filled().get(..pass).unwrap_or_default()).await.is_err() {
@@ -54,6 +50,11 @@ pub(super) async fn run(
                 shared.client_is_within.set(false);
                 walk.discard(message_bytes);
                 false
+            }
+            Then::Lost(why) => {
+                // What was judged before it is on record as done: the client has it too.
+                let flushed = client.flush().await;
+                return if flushed.is_err() { Ended::ClientGone } else { Ended::ServerLost(why) };
             }
         };
         if !more {
@@ -113,6 +114,8 @@ enum Then {
     Read,
     /// Tell something else in the place of the next message, of that many bytes.
     Replace { message_bytes: usize, why: Refused },
+    /// Give up: nobody knows what the next message means.
+    Lost(String),
 }
 
 impl Walk {
@@ -132,10 +135,10 @@ impl Walk {
     }
 
     /// How many bytes from the front may go to the client, and what comes then.
-    fn judge(&mut self, conversation: &mut Conversation, raw: &[u8]) -> Result<(usize, Then), String> {
+    fn judge(&mut self, conversation: &mut Conversation, raw: &[u8]) -> (usize, Then) {
         let mut pass = 0;
         if self.dropping > 0 {
-            return Ok((0, Then::Read));
+            return (0, Then::Read);
         }
         loop {
             let rest = raw.get(pass..).unwrap_or_default();
@@ -144,26 +147,26 @@ impl Walk {
                 self.passing -= piece;
                 pass += piece;
                 if self.passing > 0 {
-                    return Ok((pass, Then::Read));
+                    return (pass, Then::Read);
                 }
                 continue;
             }
             let (tag, header) = match frame::backend_header(rest) {
                 Ok(Some(found)) => found,
-                Ok(None) => return Ok((pass, Then::Read)),
-                Err(error) => return Err(error.to_string()),
+                Ok(None) => return (pass, Then::Read),
+                Err(error) => return (pass, Then::Lost(error.to_string())),
             };
             let end = self.at + header.frame_bytes() as u64;
             self.last_is_error = tag == BackendTag::ErrorResponse;
             if let Some(needed) = Conversation::reads(tag, header.body_bytes) {
-                let Some(body) = rest.get(HEADER_BYTES..HEADER_BYTES + needed) else { return Ok((pass, Then::Read)) };
+                let Some(body) = rest.get(HEADER_BYTES..HEADER_BYTES + needed) else { return (pass, Then::Read) };
                 match conversation.answer(tag, body, end) {
                     Ok(Reaction::Pass) => {}
                     Ok(Reaction::Refusal(why)) => {
                         self.at = end;
-                        return Ok((pass, Then::Replace { message_bytes: header.frame_bytes(), why }));
+                        return (pass, Then::Replace { message_bytes: header.frame_bytes(), why });
                     }
-                    Err(confusion) => return Err(confusion.to_string()),
+                    Err(confusion) => return (pass, Then::Lost(confusion.to_string())),
                 }
             }
             self.at = end;

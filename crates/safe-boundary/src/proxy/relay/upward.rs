@@ -103,6 +103,7 @@ impl Upward<'_, '_> {
                 Ok(forward) => self.forward(forward).await?,
                 Err(sealed) => match self.shared.journal.append(sealed).await {
                     Ok(forward) => {
+                        self.shared.conversation.borrow_mut().settled();
                         METRICS.relay().recorded(statements);
                         self.forward(forward).await?;
                     }
