@@ -202,13 +202,17 @@ async fn check_against_real_counterparts() {
         found
     };
     let [cert, key] = files("server").try_into().unwrap();
+    let upstream = server.conninfo(&format!("sslmode=verify-full sslrootcert={}", ca.display()));
+    let beside = format!(
+        "[[database]]\nname = 'app'\nlisten = '127.0.0.1:0'\nhostname = 'app.example.com'\ndatabases = 'app'\nupstream = \
+         '{upstream}'\n[[database.role]]\nrole = 'app'\ngroups = ['x']\npassword = {{ env = 'SECRET' }}\n"
+    );
     let text = format!(
         "[server]\ntls_cert = '{}'\ntls_key = '{}'\n[idp]\nissuer = '{}'\nclient_id = 'safe-boundary'\nscopes = ['openid', \
-         'groups']\n[audit]\ndir = 'audit'\n[[database]]\nname = 'shop'\nlisten = '127.0.0.1:0'\nupstream = '{}'\n{roles}",
+         'groups']\n[audit]\ndir = 'audit'\n[[database]]\nname = 'shop'\nlisten = '127.0.0.1:0'\ndatabases = 'shop'\nupstream = '{upstream}'\n{roles}{beside}",
         cert.display(),
         key.display(),
         provider.issuer,
-        server.conninfo(&format!("sslmode=verify-full sslrootcert={}", ca.display())),
     );
     std::fs::write(dir.path().join("safe-boundary.toml"), text).unwrap();
     std::fs::create_dir(dir.path().join("audit")).unwrap();
@@ -227,6 +231,9 @@ async fn check_against_real_counterparts() {
     said("warn", "shop", "role `mighty` is a member of owner");
     said("warn", "shop", "role `god` is a superuser");
     said("fail", "shop", "role `nobody` cannot log in: ");
+    said("warn", "shop", "is not reached by who connects by that of another, as by `app.example.com`");
+    let of_app = found.iter().filter(|(verdict, subject, _)| verdict == "warn" && subject == "app").count();
+    assert_eq!(of_app, 0, "{found:#?}");
     said("warn", "audit", "others may look into");
     let failed: Vec<_> = found.iter().filter(|(verdict, ..)| verdict == "fail").collect();
     assert_eq!(failed.len(), 1, "{failed:?}");

@@ -84,7 +84,7 @@ pub(super) struct Idp {
     #[schemars(example = &"0oa1b2c3d4")]
     pub(super) client_id: String,
     /// Its secret, for IdPs that give one to device clients. Of a `command` one runs at a time, however many people sign in,
-    /// and what it has printed serves for 10 s.
+    /// and what it has printed serves for 10 s. A sign-in waits 3 s for it; who tries again has what it printed meanwhile.
     pub(super) client_secret: Option<Secret>,
     /// The scopes to ask for. Default: by preset.
     #[schemars(length(min = 1))]

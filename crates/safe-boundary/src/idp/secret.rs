@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use domain::secret::Secret;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::error::{Endpoint, Error};
 use crate::config::{SecretSource, secret};
@@ -18,18 +19,23 @@ use crate::trail::disk::lacks_descriptors;
 /// How long the secret serves that a command has printed.
 const KEPT: Duration = Duration::from_secs(10);
 
+/// How long a sign-in waits for the command: a person must hear soon that it is the command that is slow, and it goes on for those
+/// who try again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Where the secret is, and what a command has said of it.
 #[derive(Debug)]
 pub(super) struct ClientSecret {
     source: Option<SecretSource>,
     kept_for: Duration,
+    patience: Duration,
     /// Locked while a command runs.
     kept: Arc<Mutex<Option<Secret<String>>>>,
 }
 
 impl ClientSecret {
     pub(super) fn new(source: Option<SecretSource>) -> Self {
-        Self { source, kept_for: KEPT, kept: Arc::default() }
+        Self { source, kept_for: KEPT, patience: PATIENCE, kept: Arc::default() }
     }
 
     /// The secret; none for a client without one.
@@ -37,7 +43,11 @@ impl ClientSecret {
         match &self.source {
             None => Ok(None),
             Some(source @ (SecretSource::Env(_) | SecretSource::File(_))) => Ok(Some(secret::read(source).await?)),
-            Some(source @ SecretSource::Command(_)) => self.run(source).await.map(Some),
+            Some(source @ SecretSource::Command(argv)) => {
+                let program = argv.first().cloned().unwrap_or_default();
+                let slow = secret::Error::Slow { program, seconds: self.patience.as_secs() };
+                timeout(self.patience, self.run(source)).await.map_err(|_| slow)?.map(Some)
+            }
         }
     }
 
@@ -80,7 +90,6 @@ mod tests {
 
     use rustix::io::Errno;
     use tokio::task::JoinSet;
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -88,7 +97,7 @@ mod tests {
     fn secret(folder: &Path, script: &str, kept_for: Duration) -> Arc<ClientSecret> {
         let script = format!("cd '{}'; {script}", folder.display());
         let source = SecretSource::Command(["sh", "-c", &script].map(str::to_owned).into());
-        Arc::new(ClientSecret { kept_for, ..ClientSecret::new(Some(source)) })
+        Arc::new(ClientSecret { kept_for, patience: Duration::from_secs(60), ..ClientSecret::new(Some(source)) })
     }
 
     async fn hundred(secret: &Arc<ClientSecret>) -> Vec<Result<String, String>> {
@@ -124,9 +133,16 @@ mod tests {
     #[tokio::test]
     async fn a_command_goes_on_when_nobody_waits_for_it() {
         let folder = tempfile::tempdir().unwrap();
-        let secret = secret(folder.path(), "echo run >> runs; sleep 0.3; echo hunter2", KEPT);
-        timeout(Duration::from_millis(100), secret.read()).await.unwrap_err();
-        assert_eq!(secret.read().await.unwrap().unwrap().reveal(), "hunter2");
+        let patient = secret(folder.path(), "echo run >> runs; sleep 0.3; echo hunter2", KEPT);
+        let hasty = ClientSecret {
+            source: patient.source.clone(),
+            patience: Duration::from_millis(100),
+            kept: Arc::clone(&patient.kept),
+            ..*patient
+        };
+        let error = hasty.read().await.unwrap_err();
+        assert!(!error.is_unreachable() && format!("{error:?}").contains("Slow"), "it is not the provider: {error:?}");
+        assert_eq!(patient.read().await.unwrap().unwrap().reveal(), "hunter2");
         assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
     }
 

@@ -299,7 +299,7 @@ fn run(mut writer: Writer, queue: &Arc<Queue>) {
     loop {
         let result = match queue.wait() {
             Work::Group(group) => write_group(&mut writer, queue, group),
-            Work::Mend(refused) => mend(&mut writer, queue, refused),
+            Work::Mend => mend(&mut writer, queue),
             Work::Close => {
                 if let Err(trouble) = writer.close() {
                     tracing::error!(%trouble, "the journal could not be closed in order");
@@ -343,8 +343,14 @@ fn write_group(writer: &mut Writer, queue: &Queue, mut group: queue::Group) -> R
     }
 }
 
-fn mend(writer: &mut Writer, queue: &Queue, refused: u64) -> Result<(), io::Error> {
-    match writer.mend(refused) {
+fn mend(writer: &mut Writer, queue: &Queue) -> Result<(), io::Error> {
+    let mut refused = 0;
+    let mended = writer.mend().and_then(|()| {
+        // Whoever comes from here on waits for what is written after this record.
+        refused = queue.reopen();
+        writer.resumed(refused)
+    });
+    match mended {
         Ok(()) => {
             tracing::info!(refused, "the disk of the audit log has room again");
             queue.mended();
@@ -352,7 +358,7 @@ fn mend(writer: &mut Writer, queue: &Queue, refused: u64) -> Result<(), io::Erro
         }
         Err(Trouble::Full(error)) => {
             tracing::debug!(%error, "the disk of the audit log is still full");
-            queue.refuse(Refusal::Full, Vec::new());
+            queue.close_again(refused);
             Ok(())
         }
         Err(Trouble::Broken(error)) => Err(error),

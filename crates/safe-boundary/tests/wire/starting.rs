@@ -212,6 +212,15 @@ upstream = "host=localhost port=1 dbname=payments"
 [[database.role]]
 role = "payments_rw"
 groups = ["on-call"]
+
+[[database]]
+name = "reports"
+listen = "127.0.0.1:0"
+databases = ["reports"]
+upstream = "host=localhost port=1 dbname=reports"
+[[database.role]]
+role = "payments_rw"
+groups = ["on-call"]
 "#;
     let mut stage = Stage::start();
     let settings = Settings { database: "hostname = \"localhost\"", ..Settings::default() };
@@ -229,9 +238,16 @@ groups = ["on-call"]
         peer
     };
     ask(Peer::tls(&stage), "payments").ready();
-    for (peer, database, words) in [
-        (Peer::plain(stage.proxy.address), "payments", "Connect with TLS, by the host name. You may reach: "),
-        (Peer::tls(&stage), "trial", "You may reach: "),
+    let elsewhere = "reports at any other name or address of this proxy";
+    for (peer, database, words, nameless) in [
+        (
+            Peer::plain(stage.proxy.address),
+            "payments",
+            "Connect with TLS, by the host name. You may reach: ",
+            "reports",
+        ),
+        (Peer::tls(&stage), "trial", "You may reach: ", elsewhere),
+        (Peer::tls(&stage), "reports", "You may reach: ", elsewhere),
     ] {
         let messages = ask(peer, database).last_messages();
         let told = fields(&messages.last().unwrap().1);
@@ -239,7 +255,7 @@ groups = ["on-call"]
             (told[&'C'].as_str(), &told[&'M']),
             ("3D000", &format!("database \"{database}\" is not served here"))
         );
-        assert_eq!(told[&'H'], format!("{words}payments at localhost, staging at staging.example.com."));
+        assert_eq!(told[&'H'], format!("{words}payments at localhost, staging at staging.example.com, {nameless}."));
     }
 }
 

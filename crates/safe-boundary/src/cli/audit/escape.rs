@@ -34,6 +34,35 @@ pub(super) fn shortened(text: String, chars_max: Option<usize>) -> String {
     text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// How many columns the terminal has on which this is shown; none when it is shown on none.
+pub(super) fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// What further lines of a row begin with.
+const INDENT: &str = "    ";
+
+/// A row, broken into lines of so many columns. The further ones are indented, so that none looks like another row, as one could
+/// that the terminal breaks by itself. What is not ASCII may be two columns wide.
+pub(super) fn in_lines(row: &str, columns: Option<usize>) -> String {
+    // Narrower than a time and a name nobody works, and there has to be room behind the indent.
+    let columns = columns.map_or(usize::MAX, |columns| columns.max(2 * INDENT.len()));
+    let mut lines = String::new();
+    let mut used = 0;
+    for c in row.chars() {
+        let width = if c.is_ascii() { 1 } else { 2 };
+        if used + width > columns {
+            lines.push('\n');
+            lines.push_str(INDENT);
+            used = INDENT.len();
+        }
+        used += width;
+        lines.push(c);
+    }
+    lines
+}
+
 /// One CSV cell (RFC 4180 §2). A spreadsheet takes a cell that begins like a formula for one, also behind spaces and
 /// inside quotes; an apostrophe before it makes it text.
 pub(super) fn csv(cell: &str) -> Cow<'_, str> {
@@ -55,6 +84,20 @@ pub(super) fn csv(cell: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_first_line_of_a_row_begins_at_the_margin() {
+        for (row, columns, shown) in [
+            ("12345678 12345678", None, "12345678 12345678"),
+            ("12345678", Some(8), "12345678"),
+            ("123456789", Some(8), "12345678\n    9"),
+            ("12345678 2026-11-30", Some(8), "12345678\n     202\n    6-11\n    -30"),
+            ("日本日本日", Some(9), "日本日本\n    日"),
+            ("123456789", Some(1), "12345678\n    9"),
+        ] {
+            assert_eq!(in_lines(row, columns), shown, "{row} {columns:?}");
+        }
+    }
 
     #[test]
     fn a_name_is_one_word_of_its_column() {

@@ -119,6 +119,8 @@ struct Search<'a> {
     left_out: u64,
     /// How many statements did not wait for their outcomes.
     unjoined: u64,
+    /// How wide the terminal is, if there is one.
+    columns: Option<usize>,
     out: &'a mut dyn Write,
 }
 
@@ -139,6 +141,7 @@ pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write)
         max,
         left_out: 0,
         unjoined: 0,
+        columns: escape::terminal_columns(),
         out,
     };
     run.heading()?;
@@ -303,7 +306,7 @@ impl Search<'_> {
             return csv_row(self.out, &record, &[&ended, &duration]);
         }
         let chars_max = (!self.args.wide).then_some(TEXT_CHARS);
-        writeln!(self.out, "{}", line(&record, &ended, chars_max))?;
+        writeln!(self.out, "{}", escape::in_lines(&line(&record, &ended, chars_max), self.columns))?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::escape;
 use super::record::Record;
 use super::search::line;
 use super::{Stop, ended};
@@ -108,7 +109,9 @@ fn show(entry: Entry, args: &Args, out: &mut dyn Write) -> Result<(), Stop> {
         return Ok(out.write_all(b"\n")?);
     }
     let record = Record::from(entry);
-    Ok(writeln!(out, "{}", line(&record, &record.own_outcome(), Some(TEXT_CHARS)))?)
+    let row = line(&record, &record.own_outcome(), Some(TEXT_CHARS));
+    // Asked each time: terminals are made wider and narrower while this runs.
+    Ok(writeln!(out, "{}", escape::in_lines(&row, escape::terminal_columns()))?)
 }
 
 /// Waits a little, and notices when the reader of our output has gone.

@@ -57,10 +57,25 @@ pub(super) async fn check(report: &mut Report, config: &Config) {
                 "set sslmode=verify-full in `upstream`: who sits in between could be the database",
             );
         }
+        if let Some(hostname) = other_s_hostname(config, database) {
+            report.warn(
+                &database.name,
+                format!(
+                    "it has no `hostname`, and is not reached by who connects by that of another, as by `{hostname}`"
+                ),
+                "give it a `hostname`, or tell people an address or a name that is no other's",
+            );
+        }
         for role in &database.roles {
             role_of(report, database, role).await;
         }
     }
+}
+
+/// A host name by which people reach the port of a database that has none, but not that database.
+fn other_s_hostname<'a>(config: &'a Config, database: &Database) -> Option<&'a str> {
+    let others = config.databases.iter().filter(|other| other.listen == database.listen);
+    others.filter_map(|other| other.hostname.as_deref()).next().filter(|_| database.hostname.is_none())
 }
 
 async fn role_of(report: &mut Report, database: &Database, role: &Role) {

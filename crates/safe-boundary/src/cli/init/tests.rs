@@ -133,6 +133,7 @@ fn when_something_is_wrong_nothing_is_left() {
     for name in there {
         assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), format!("my {name}"));
     }
+    let dir = tempfile::tempdir().unwrap();
     let args = InitArgs { issuer: None, role: None, ..flags() };
     assert_eq!(run_in(dir.path(), &args, "").unwrap_err(), "expected `--issuer`, `--role` with `--yes`, found none");
 }

@@ -66,8 +66,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 pub(super) enum Work {
     Group(Group),
-    /// See whether there is room again; so many appends were refused meanwhile.
-    Mend(u64),
+    /// See whether there is room again.
+    Mend,
     Close,
 }
 
@@ -270,7 +270,7 @@ impl Queue {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return match state.refusal {
-                    Some(_) => Work::Mend(state.refused),
+                    Some(_) => Work::Mend,
                     None => Work::Group(self.group(&mut state)),
                 };
             }
@@ -341,13 +341,22 @@ impl Queue {
         }
     }
 
-    /// Takes batches again.
-    pub(super) fn mended(&self) {
+    /// Takes batches again, which wait until the writer comes for them; says how many were refused.
+    pub(super) fn reopen(&self) -> u64 {
         let mut state = self.state();
         state.refusal = None;
-        state.refused = 0;
-        drop(state);
+        std::mem::take(&mut state.refused)
+    }
+
+    /// There is room again.
+    pub(super) fn mended(&self) {
         self.status.send_replace(Status::Working);
+    }
+
+    /// There is no room after all; so many were refused before that was believed.
+    pub(super) fn close_again(&self, refused: u64) {
+        self.state().refused += refused;
+        self.refuse(Refusal::Full, Vec::new());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

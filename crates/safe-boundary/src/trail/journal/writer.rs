@@ -178,8 +178,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Tries whether there is room again, and records that there was none.
-    pub(super) fn mend(&mut self, refused: u64) -> Result<(), Trouble> {
+    /// Tries whether there is room again for what there was none for.
+    pub(super) fn mend(&mut self) -> Result<(), Trouble> {
         if self.missing.segment {
             self.roll()?;
             self.missing.segment = false;
@@ -188,6 +188,11 @@ impl Writer {
             self.blobs.probe(self.missing.blob_bytes).map_err(|error| self.blob_trouble(error))?;
             self.missing.blob_bytes = 0;
         }
+        Ok(())
+    }
+
+    /// Records that there was no room, and for how many appends.
+    pub(super) fn resumed(&mut self, refused: u64) -> Result<(), Trouble> {
         let resumed = self.events(&[JournalEvent::Resumed { refused }]);
         self.commit([&resumed], true)
     }

@@ -264,3 +264,32 @@ fn what_a_full_disk_took_half_of_a_long_frame_leaves_nothing_behind_shorter_ones
     }
     assert!(refused > 0);
 }
+
+/// Those too who come while it is being tried whether there is room again, and written down that there is.
+#[test]
+fn everybody_who_is_refused_for_want_of_room_is_counted() {
+    let mut refused_in_all = 0;
+    for fail_at in 8..40 {
+        let dir = folder();
+        let disk = FaultyDisk { operations: Arc::default(), fail_at, fault: Fault::Full };
+        let disk = Arc::new(Shared(Arc::new(disk)));
+        let options = Options { retry: Duration::from_millis(1), disk, segment_bytes: 4 << 10, ..small() };
+        let Ok((journal, _)) = Journal::open(dir.path(), options, IdSource::new([1; 6])) else { continue };
+        let (mut refused, mut taken) = (0, 0);
+        run_to_end(async {
+            while taken < 30 {
+                match journal.append(Unrecorded::new(batch("one more"), ())).await {
+                    Ok(()) => taken += 1,
+                    Err(AppendError::Full) => refused += 1,
+                    Err(AppendError::Stopped) => panic!("there is only no room"),
+                }
+            }
+        });
+        journal.close();
+        let values = read_all(dir.path()).into_iter().map(|entry| serde_json::from_slice(&entry.bytes).unwrap());
+        let told: u64 = values.filter_map(|value: serde_json::Value| value["journal"]["refused"].as_u64()).sum();
+        assert_eq!(told, refused, "at {fail_at}");
+        refused_in_all += refused;
+    }
+    assert!(refused_in_all > 0);
+}
