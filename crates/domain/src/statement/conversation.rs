@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use pgproto::backend::{self, BackendError, BackendTag};
 use pgproto::budget::Budget;
 use pgproto::frontend::{FrontendError, FrontendTag};
-use pgproto::notice::{Fields, Severity, shortened};
+use pgproto::notice::shortened;
 use pgproto::tracker::answers::{Answer, Reaction};
 use pgproto::tracker::{self, DuringCopy, Failure, Finished, Mark, OutOfStep, Portal, Tracker};
 
 use super::copy::CopyProgress;
+use super::failure::{failure, is_fatal};
 use super::held::{HELD_BYTES_MAX, Held, Text};
 use super::ink::Ink;
 use crate::audit::id::RecordId;
@@ -191,6 +192,12 @@ impl Conversation {
         self.tracker.is_between_transactions()
     }
 
+    /// Whether the server's next word must come soon: it is not known whether it waits for us.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.tracker.is_in_doubt()
+    }
+
     /// The pen, for records that are not about statements.
     pub const fn ink(&mut self) -> &mut Ink {
         &mut self.ink
@@ -317,10 +324,12 @@ impl Conversation {
         batch
     }
 
-    /// The session is over: outcomes of what was in flight, and the end itself.
+    /// The session is over: outcomes of what was in flight, and the end itself. What may have no record has no outcome.
     pub fn end(&mut self, reason: &str, now: Timestamp, mut note: impl FnMut(Batch)) {
         self.tracker.lost();
-        self.unsettled = None;
+        if let Some(first) = self.unsettled.take() {
+            drop(self.tracker.finished_of(|ended| ended.key.id >= first));
+        }
         self.outcomes(now, &mut note);
         let mut batch = Batch::default();
         let id = self.ink.id(now);
@@ -360,35 +369,6 @@ fn outcome(ended: &tracker::Outcome) -> Outcome {
         },
         tracker::Outcome::Lost => ended_so("lost"),
     }
-}
-
-/// Code and message of an ErrorResponse, of which the end may be missing.
-fn failure(body: &[u8]) -> Failure {
-    let fields = Fields::parse(body).ok();
-    let code = fields.and_then(Fields::sqlstate).map(|code| code.as_bytes().to_vec());
-    let message = fields.map(|fields| fields.message().to_vec());
-    match (code, message) {
-        (Some(sqlstate), Some(message)) => Failure { sqlstate, message },
-        _ => prefix_failure(body),
-    }
-}
-
-/// Whether the server closes the connection after this ErrorResponse. The severity comes first, so it is there also where the
-/// end is missing.
-fn is_fatal(body: &[u8]) -> bool {
-    let severity = prefix_field(body, b'V').or_else(|| prefix_field(body, b'S')).and_then(Severity::from_bytes);
-    matches!(severity, Some(Severity::Fatal | Severity::Panic))
-}
-
-/// What can be read of an ErrorResponse that is longer than we hold: code and message come first.
-fn prefix_failure(body: &[u8]) -> Failure {
-    let field = |kind| prefix_field(body, kind).unwrap_or_default().to_vec();
-    Failure { sqlstate: field(b'C'), message: field(b'M') }
-}
-
-/// A field of an ErrorResponse, of which the end may be missing.
-fn prefix_field(body: &[u8], kind: u8) -> Option<&[u8]> {
-    body.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[kind]))
 }
 
 #[cfg(test)]

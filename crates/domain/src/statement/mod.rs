@@ -5,6 +5,7 @@
 
 pub mod conversation;
 mod copy;
+mod failure;
 mod held;
 pub mod ink;
 mod intake;

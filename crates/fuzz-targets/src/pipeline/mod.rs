@@ -257,7 +257,7 @@ impl Run {
             }
             let goes_on = worked || (self.here.len(), self.at) != before || !self.waits || self.owes();
             if !goes_on && self.server.has_timed_out {
-                // The Query behind the Flush is skipped, and its client waits for an answer, here as without a proxy.
+                // The Query behind the Flush is skipped, and nobody knows. The relay ends such a session after a while.
                 (self.is_confused, self.is_open) = (true, false);
                 return;
             }

@@ -102,9 +102,9 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
             if !self.in_flight.iter().skip(1).all(InFlight::is_flush) {
                 return Err(OutOfStep("ErrorResponse"));
             }
-            // If that has failed, the server is ready without another word, and until it says so nothing is sent that would
-            // be skipped.
+            // If that has failed, the server says next that it is ready, and until then nothing is sent that would be skipped.
             self.fence = Some(next.mark);
+            self.is_in_doubt = true;
         }
         Ok(())
     }
@@ -244,6 +244,7 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     }
 
     fn ready(&mut self, status: TransactionStatus, at: u64) -> Result<(), OutOfStep> {
+        self.is_in_doubt = false;
         let Some(entry) = self.in_flight.front_mut() else { return Err(OutOfStep("ReadyForQuery")) };
         match &mut entry.request {
             Request::Sync | Request::Ready => drop(self.pop()),

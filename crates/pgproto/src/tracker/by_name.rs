@@ -9,6 +9,14 @@ use std::rc::Rc;
 /// A name of a statement or portal; the empty one is that of the unnamed.
 pub(super) type Name = Rc<[u8]>;
 
+/// The server compares names of statements and portals up to this many bytes (`NAMEDATALEN - 1`).
+const NAME_BYTES_MAX: usize = 63;
+
+/// A name as the server compares it.
+pub(super) fn effective(name: &[u8]) -> &[u8] {
+    name.get(..NAME_BYTES_MAX).unwrap_or(name)
+}
+
 /// The name of something that is put in.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum NameOf<'n> {

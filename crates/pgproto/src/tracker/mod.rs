@@ -36,9 +36,6 @@ pub use outcome::{Failure, Finished, Outcome};
 use portals::Portals;
 use skipping::Skipping;
 
-/// The server compares names of statements and portals up to this many bytes (`NAMEDATALEN - 1`).
-const NAME_BYTES_MAX: usize = 63;
-
 /// How many requests may be in flight. Each brings at least five bytes of answer, and a server keeps far fewer bytes
 /// than these bring before it sends them: who waits here always gets on, without a Flush.
 const IN_FLIGHT_MAX: usize = 32 * 1024;
@@ -219,6 +216,8 @@ pub struct Tracker<K, T, P> {
     copy_in: CopyIn,
     /// Frames wait until this request has ended or has begun a COPY from the client.
     fence: Option<Mark>,
+    /// An error may have been of a Flush or of what stands behind it: ReadyForQuery follows at once, or never.
+    is_in_doubt: bool,
     flush_wanted: bool,
     /// A Sync that was held back during a COPY must still go up, because the COPY failed.
     sync_owed: bool,
@@ -253,6 +252,7 @@ impl<K: Copy, T: Clone, P> Default for Tracker<K, T, P> {
             status: TransactionStatus::Idle,
             copy_in: CopyIn::No,
             fence: None,
+            is_in_doubt: false,
             flush_wanted: false,
             sync_owed: false,
             group: 0,
@@ -290,6 +290,12 @@ impl<K: Copy, T: Clone, P> Tracker<K, T, P> {
     #[must_use]
     pub fn is_between_transactions(&self) -> bool {
         self.is_quiet() && !self.is_within_group && self.status == TransactionStatus::Idle
+    }
+
+    /// Whether the server's next word must come soon: it is not known whether it waits for us.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// How many statements and portals have a name.
@@ -390,9 +396,4 @@ impl<K: Copy, T, P> Request<K, T, P> {
             | Self::Ready => None,
         }
     }
-}
-
-/// A name as the server compares it.
-fn effective(name: &[u8]) -> &[u8] {
-    name.get(..NAME_BYTES_MAX).unwrap_or(name)
 }

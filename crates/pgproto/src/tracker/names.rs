@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use words::{Statement, Statements, Word};
 
-use super::effective;
+use super::by_name::effective;
 
 /// How many changes of names are kept of one text.
 pub(super) const CHANGES_MAX: usize = 1024;

@@ -6,9 +6,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::by_name::effective;
 use super::{
     CopyIn, DuringCopy, IN_FLIGHT_MAX, InFlight, Mark, Named, Portal, Prepared, Request, Running, Step, TextFacts,
-    Told, Tracker, effective,
+    Told, Tracker,
 };
 use crate::frontend::Target;
 

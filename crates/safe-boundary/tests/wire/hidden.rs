@@ -137,6 +137,17 @@ fn a17b_names_that_were_given_behind_a_timeout_at_a_flush() {
     peer.write(&[flush(), query("select 1"), parse("s", "select 'B'"), sync()].concat());
     let end = peer.until_end();
     assert!(String::from_utf8_lossy(&end).contains("08006"), "{}", String::from_utf8_lossy(&end));
+
+    // Where nothing follows the Query, the server would be ready at once if that had failed. It never is.
+    let mut peer = Peer::signed_in(&stage, ALICE);
+    peer.write(&query("set statement_timeout = '100ms'"));
+    peer.ready();
+    time_out(&stage, &mut peer);
+    peer.write(&[flush(), query("select 1")].concat());
+    while peer.message().0 != 'E' {}
+    peer.write(&sync());
+    let end = peer.until_end();
+    assert!(String::from_utf8_lossy(&end).contains("08006"), "{}", String::from_utf8_lossy(&end));
     stage.verify_trail();
 }
 

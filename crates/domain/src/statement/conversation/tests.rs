@@ -314,6 +314,19 @@ fn nothing_is_told_of_what_is_not_yet_recorded() {
         }
         assert_eq!(stage.outcomes().len(), usize::from(!is_refused));
     }
+    // Nor when the session ends before anybody knows whether they are written.
+    for is_settled in [true, false] {
+        let mut stage = Stage::new(Parameters::Full);
+        let _ = stage.intake(&query("select 1"));
+        if is_settled {
+            stage.conversation.settled();
+        }
+        let mut kinds = Vec::new();
+        stage.conversation.end("over", Timestamp::UNIX_EPOCH, |batch| {
+            kinds.extend(entries(&batch).iter().map(|record| record["kind"].as_str().unwrap().to_owned()));
+        });
+        assert_eq!(kinds, if is_settled { vec!["outcome", "end"] } else { vec!["end"] });
+    }
 }
 
 #[test]

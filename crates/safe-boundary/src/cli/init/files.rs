@@ -28,16 +28,14 @@ impl Written {
     /// Writes a file with these permissions.
     pub(super) fn file(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
-        if path.exists() && !self.force {
+        let is_ours = self.files.iter().chain(self.replaced.iter().map(|(path, _)| path)).any(|ours| ours == path);
+        if path.exists() && (is_ours || !self.force) {
             return Err(Error::Exists { path: path.to_owned() });
         }
         let new = beside(path, ".new");
         let outcome = put(&new, bytes, mode).and_then(|()| {
             if path.exists() {
-                let old = beside(path, ".before-init");
-                let _left_by_an_earlier_run = fs::remove_file(&old);
-                fs::hard_link(path, &old)?;
-                self.replaced.push((path.to_owned(), old));
+                self.replaced.push((path.to_owned(), set_aside(path)?));
                 return fs::rename(&new, path);
             }
             // Fails if somebody made the file meanwhile; a rename would replace it.
@@ -82,12 +80,25 @@ impl Drop for Written {
             let _best_effort = fs::remove_file(file);
         }
         for (path, old) in &self.replaced {
-            let _best_effort = fs::rename(old, path);
+            // It stays where it is if it does not go back.
+            if fs::rename(old, path).is_ok() {
+                let _same_file_was_still_there = fs::remove_file(old);
+            }
         }
         for folder in self.folders.iter().rev() {
             let _only_if_empty = fs::remove_dir(folder);
         }
     }
+}
+
+/// Keeps the file under a name that nothing has; says which.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let names = (1..=100).map(|n| beside(path, &format!(".before-init-{n}")));
+    let old = names.into_iter().find(|old| fs::symlink_metadata(old).is_err());
+    let old = old.ok_or_else(|| io::Error::other("a hundred files beside it are left by this program"))?;
+    // A file of another's may not be linked, and some file systems link none.
+    fs::hard_link(path, &old).or_else(|_| fs::copy(path, &old).map(drop))?;
+    Ok(old)
 }
 
 /// The file's name with something behind it.

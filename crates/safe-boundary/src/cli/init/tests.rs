@@ -133,6 +133,14 @@ fn when_something_is_wrong_nothing_is_left() {
     for name in there {
         assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), format!("my {name}"));
     }
+    // Two files of one name would be one, and what it replaced is nobody's to lose.
+    std::fs::write(dir.path().join("server.key.before-init-1"), "older").unwrap();
+    let key = Some("server.key".into());
+    let args = InitArgs { tls_cert: key.clone(), tls_key: key, force: true, ..flags() };
+    run_in(dir.path(), &args, "").unwrap_err();
+    assert_eq!(std::fs::read_to_string(dir.path().join("server.key")).unwrap(), "my server.key");
+    assert_eq!(std::fs::read_to_string(dir.path().join("server.key.before-init-1")).unwrap(), "older");
+    assert_eq!(names(dir.path()).len(), 4);
     let dir = tempfile::tempdir().unwrap();
     let args = InitArgs { issuer: None, role: None, ..flags() };
     assert_eq!(run_in(dir.path(), &args, "").unwrap_err(), "expected `--issuer`, `--role` with `--yes`, found none");

@@ -4,6 +4,10 @@
 //! something; the records of outcomes are made after the client has its bytes.
 //! Deliberately not here: waiting for the journal; nothing here does.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use domain::statement::conversation::Conversation;
 use domain::statement::refusal;
 use pgproto::backend::BackendTag;
@@ -29,7 +33,14 @@ pub(super) async fn run(
     loop {
         let dropped = walk.drop_from(buffer.filled().len());
         buffer.consume(dropped);
-        let (pass, then) = walk.judge(&mut shared.conversation.borrow_mut(), buffer.filled());
+        let judged = walk.judge(&mut shared.conversation.borrow_mut(), buffer.filled());
+        let (pass, then) = match judged {
+            Ok(judged) => judged,
+            Err(Lost { pass, why }) => {
+                pass_at_once(shared, client, buffer.filled().get(..pass).unwrap_or_default()).await;
+                return Ended::ServerLost(why);
+            }
+        };
         // Whoever stops in the middle of this write leaves the client in the middle of a message.
         shared.client_is_within.set(true);
         if pass > 0 && client.write_all(buffer.filled().get(..pass).unwrap_or_default()).await.is_err() {
@@ -50,11 +61,6 @@ pub(super) async fn run(
                 shared.client_is_within.set(false);
                 walk.discard(message_bytes);
                 false
-            }
-            Then::Lost(why) => {
-                // What was judged before it is on record as done: the client has it too.
-                let flushed = client.flush().await;
-                return if flushed.is_err() { Ended::ClientGone } else { Ended::ServerLost(why) };
             }
         };
         if !more {
@@ -82,6 +88,18 @@ pub(super) async fn run(
             Err(error) => return Ended::ServerLost(error.to_string()),
         }
     }
+}
+
+/// What was judged before all is lost is on record as done: the client has it too, if it takes it without being waited for.
+///
+/// INVARIANT: nothing is awaited, so that no frame of the client is judged by what is known to be wrong.
+async fn pass_at_once(shared: &Shared<'_>, mut client: &stream::Shared, raw: &[u8]) {
+    let mut passing = pin!(async {
+        client.write_all(raw).await?;
+        client.flush().await
+    });
+    let passed = poll_fn(|context| Poll::Ready(passing.as_mut().poll(context))).await;
+    shared.client_is_within.set(!matches!(passed, Poll::Ready(Ok(()))));
 }
 
 /// What ended is recorded, and who waits for it is woken.
@@ -114,8 +132,13 @@ enum Then {
     Read,
     /// Tell something else in the place of the next message, of that many bytes.
     Replace { message_bytes: usize, why: Refused },
-    /// Give up: nobody knows what the next message means.
-    Lost(String),
+}
+
+/// Nobody knows what a message means, nor those that follow.
+struct Lost {
+    /// How many bytes before it may go to the client.
+    pass: usize,
+    why: String,
 }
 
 impl Walk {
@@ -135,10 +158,10 @@ impl Walk {
     }
 
     /// How many bytes from the front may go to the client, and what comes then.
-    fn judge(&mut self, conversation: &mut Conversation, raw: &[u8]) -> (usize, Then) {
+    fn judge(&mut self, conversation: &mut Conversation, raw: &[u8]) -> Result<(usize, Then), Lost> {
         let mut pass = 0;
         if self.dropping > 0 {
-            return (0, Then::Read);
+            return Ok((0, Then::Read));
         }
         loop {
             let rest = raw.get(pass..).unwrap_or_default();
@@ -147,26 +170,26 @@ impl Walk {
                 self.passing -= piece;
                 pass += piece;
                 if self.passing > 0 {
-                    return (pass, Then::Read);
+                    return Ok((pass, Then::Read));
                 }
                 continue;
             }
             let (tag, header) = match frame::backend_header(rest) {
                 Ok(Some(found)) => found,
-                Ok(None) => return (pass, Then::Read),
-                Err(error) => return (pass, Then::Lost(error.to_string())),
+                Ok(None) => return Ok((pass, Then::Read)),
+                Err(error) => return Err(Lost { pass, why: error.to_string() }),
             };
             let end = self.at + header.frame_bytes() as u64;
             self.last_is_error = tag == BackendTag::ErrorResponse;
             if let Some(needed) = Conversation::reads(tag, header.body_bytes) {
-                let Some(body) = rest.get(HEADER_BYTES..HEADER_BYTES + needed) else { return (pass, Then::Read) };
+                let Some(body) = rest.get(HEADER_BYTES..HEADER_BYTES + needed) else { return Ok((pass, Then::Read)) };
                 match conversation.answer(tag, body, end) {
                     Ok(Reaction::Pass) => {}
                     Ok(Reaction::Refusal(why)) => {
                         self.at = end;
-                        return (pass, Then::Replace { message_bytes: header.frame_bytes(), why });
+                        return Ok((pass, Then::Replace { message_bytes: header.frame_bytes(), why }));
                     }
-                    Err(confusion) => return (pass, Then::Lost(confusion.to_string())),
+                    Err(confusion) => return Err(Lost { pass, why: confusion.to_string() }),
                 }
             }
             self.at = end;

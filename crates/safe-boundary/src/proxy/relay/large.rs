@@ -103,7 +103,7 @@ impl Upward<'_, '_> {
             Err(sealed) => {
                 let opened = self.shared.journal.append(sealed).await;
                 if opened.is_ok() {
-                    self.shared.conversation.borrow_mut().settled();
+                    self.shared.settled();
                     METRICS.relay().recorded(statements);
                 }
                 opened

@@ -126,6 +126,15 @@ struct Shared<'a> {
     server_is_within: Cell<bool>,
 }
 
+impl Shared<'_> {
+    /// The records of what goes up now are durable. What ended before they were is told now: the server may say nothing more.
+    fn settled(&self) {
+        let mut conversation = self.conversation.borrow_mut();
+        conversation.settled();
+        conversation.outcomes(now(), |batch| self.journal.note(batch));
+    }
+}
+
 /// What a relay needs.
 #[derive(Debug)]
 pub struct Relay<'a> {

@@ -16,7 +16,7 @@ use pgproto::frame::HEADER_BYTES;
 use pgproto::frontend::{FrontendTag, encode};
 use pgproto::tracker::Step;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::buffer::Buffer;
 use super::{Ended, Shared, stream};
@@ -26,6 +26,10 @@ use crate::trail::journal::AppendError;
 
 /// How often to see whether the client is still there while nothing can be read of it.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How long a server takes at most to be ready after an error of which it is not known whether it is ready then. Whoever sends
+/// something meanwhile would otherwise wait for ever.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// How many looks at what the client has sent before all else has its turn.
 const ROUNDS: usize = 16;
@@ -103,7 +107,7 @@ impl Upward<'_, '_> {
                 Ok(forward) => self.forward(forward).await?,
                 Err(sealed) => match self.shared.journal.append(sealed).await {
                     Ok(forward) => {
-                        self.shared.conversation.borrow_mut().settled();
+                        self.shared.settled();
                         METRICS.relay().recorded(statements);
                         self.forward(forward).await?;
                     }
@@ -168,8 +172,12 @@ impl Upward<'_, '_> {
         }
         self.shared.is_waiting.set(true);
         let is_full = self.buffer.is_full();
+        let is_in_doubt = self.shared.conversation.borrow().is_in_doubt();
         tokio::select! {
             () = self.shared.progress.notified() => Ok(()),
+            () = sleep(DOUBT), if is_in_doubt => {
+                Err(Ended::ServerLost("an error came, and then not that the server is ready".to_owned()))
+            }
             gone = while_there(self.client, pending::<()>()), if is_full => gone,
             read = self.buffer.read(self.client), if !is_full => came(read),
         }
