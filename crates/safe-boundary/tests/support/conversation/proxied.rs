@@ -237,6 +237,12 @@ impl Proxied {
         self.out.records.extend(batch.entries().map(|entry| serde_json::from_slice::<Value>(entry).unwrap()));
     }
 
+    fn tell(&mut self, now: Timestamp) {
+        let mut records = Vec::new();
+        self.conversation.outcomes(now, |batch| records.push(batch));
+        records.iter().for_each(|batch| self.keep(batch));
+    }
+
     fn client_sends(&mut self) -> bool {
         if self.to_come.is_empty() {
             return false;
@@ -267,6 +273,8 @@ impl Proxied {
             Upward::Judge => self.judge(now),
             Upward::Append { steps: 0, forward, raw, refused, next } => {
                 if let Some(forward) = forward {
+                    self.conversation.settled();
+                    self.tell(now);
                     let mut bytes = forward.instead.unwrap_or_else(|| self.here[..forward.bytes].to_vec());
                     if forward.flush {
                         encode::flush(&mut bytes);
@@ -374,9 +382,7 @@ impl Proxied {
             Err(error) => return Err(error.to_string()),
         }
         self.walk()?;
-        let mut records = Vec::new();
-        self.conversation.outcomes(now, |batch| records.push(batch));
-        records.iter().for_each(|batch| self.keep(batch));
+        self.tell(now);
         if std::mem::take(&mut self.is_waiting) {
             self.progress = true;
         }
