@@ -14,7 +14,7 @@ const HOUR: i64 = 3600;
 
 /// A proxy whose clock shows what a file says.
 struct Clock {
-    file: tempfile::NamedTempFile,
+    dir: tempfile::TempDir,
     library: PathBuf,
     /// Whether it is also the clock by which time passes, not only that by which it is told.
     is_whole: bool,
@@ -22,23 +22,32 @@ struct Clock {
 
 impl Clock {
     fn new(offset_s: i64, is_whole: bool) -> Self {
-        let of_machine = |place: fs::DirEntry| place.path().join("faketime/libfaketime.so.1");
+        // The one for programs of several threads: the other shows the true time at times while two read the file.
+        let of_machine = |place: fs::DirEntry| place.path().join("faketime/libfaketimeMT.so.1");
         let places = fs::read_dir("/usr/lib").unwrap().map(|place| of_machine(place.unwrap()));
         let library = places.into_iter().find(|path| path.exists()).expect("libfaketime: run ./test, it installs it");
-        let clock = Self { file: tempfile::NamedTempFile::new().unwrap(), library, is_whole };
+        let clock = Self { dir: tempfile::tempdir().unwrap(), library, is_whole };
         clock.set(offset_s);
         clock
     }
 
     /// Sets the clock this far ahead of ours, or behind.
     fn set(&self, offset_s: i64) {
-        fs::write(self.file.path(), format!("{offset_s:+}\n")).unwrap();
+        // In one step: half a file would be another time.
+        let new = self.dir.path().join("offset.new");
+        fs::write(&new, format!("{offset_s:+}\n")).unwrap();
+        fs::rename(new, self.file()).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("offset")
     }
 
     fn stage(&self, tables: &str) -> Stage {
+        let file = self.file();
         let environment = [
             ("LD_PRELOAD", self.library.to_str().unwrap()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.path().to_str().unwrap()),
+            ("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap()),
             ("FAKETIME_NO_CACHE", "1"),
             ("FAKETIME_DONT_FAKE_MONOTONIC", if self.is_whole { "0" } else { "1" }),
         ];

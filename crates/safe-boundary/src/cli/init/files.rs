@@ -28,8 +28,7 @@ impl Written {
     /// Writes a file with these permissions.
     pub(super) fn file(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
-        let is_ours = self.files.iter().chain(self.replaced.iter().map(|(path, _)| path)).any(|ours| ours == path);
-        if path.exists() && (is_ours || !self.force) {
+        if path.exists() && !self.force {
             return Err(Error::Exists { path: path.to_owned() });
         }
         let new = beside(path, ".new");
@@ -79,7 +78,7 @@ impl Drop for Written {
         for file in &self.files {
             let _best_effort = fs::remove_file(file);
         }
-        for (path, old) in &self.replaced {
+        for (path, old) in self.replaced.iter().rev() {
             // It stays where it is if it does not go back.
             if fs::rename(old, path).is_ok() {
                 let _same_file_was_still_there = fs::remove_file(old);

@@ -119,6 +119,12 @@ pub enum Error {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// Certificate and key would overwrite each other.
+    #[error("expected two files for `--tls-cert` and `--tls-key`, found one: `{}`", path.display())]
+    OneFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// It exists.
     #[error("expected no file at `{}`, found one: give `--force` to replace it", path.display())]
     Exists {
@@ -183,6 +189,9 @@ fn init(args: &InitArgs, path: &Path, answers: &mut dyn BufRead, questions: &mut
 
 fn certificates(answers: &Answers, base: &Path, written: &mut Written) -> Result<(), Error> {
     let (cert, key) = (base.join(&answers.tls_cert), base.join(&answers.tls_key));
+    if answers.self_signed && cert == key {
+        return Err(Error::OneFile { path: cert });
+    }
     if answers.self_signed {
         let made = certificate::make(&answers.database, crate::clock::now())?;
         written.file(&key, made.key.reveal().as_bytes(), 0o600)?;

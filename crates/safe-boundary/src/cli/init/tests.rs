@@ -137,7 +137,8 @@ fn when_something_is_wrong_nothing_is_left() {
     std::fs::write(dir.path().join("server.key.before-init-1"), "older").unwrap();
     let key = Some("server.key".into());
     let args = InitArgs { tls_cert: key.clone(), tls_key: key, force: true, ..flags() };
-    run_in(dir.path(), &args, "").unwrap_err();
+    let one = "expected two files for `--tls-cert` and `--tls-key`, found one: `server.key`";
+    assert_eq!(run_in(dir.path(), &args, "").unwrap_err(), one);
     assert_eq!(std::fs::read_to_string(dir.path().join("server.key")).unwrap(), "my server.key");
     assert_eq!(std::fs::read_to_string(dir.path().join("server.key.before-init-1")).unwrap(), "older");
     assert_eq!(names(dir.path()).len(), 4);
