@@ -51,7 +51,9 @@ impl Clock {
             ("FAKETIME_NO_CACHE", "1"),
             ("FAKETIME_DONT_FAKE_MONOTONIC", if self.is_whole { "0" } else { "1" }),
         ];
-        Stage::with(&Setting { tables, environment: &environment, ..Setting::default() })
+        // Longer than the jumps after which somebody still signs in.
+        let idp = "login_timeout = \"1h\"";
+        Stage::with(&Setting { idp, tables, environment: &environment, ..Setting::default() })
     }
 }
 
