@@ -94,20 +94,10 @@ impl Upward<'_, '_> {
             }
         };
         let (refused, statements) = (intake.refused, intake.effect.batch().statements());
-        let opened = match intake.effect.unsealed() {
-            _ if matches!(content, Content::Refused) && self.shared.journal.blobs().has_failed() => {
-                Err(AppendError::Stopped)
-            }
-            _ if matches!(content, Content::Refused) => Err(AppendError::Full),
-            Ok(flush) => Ok(flush),
-            Err(sealed) => {
-                let opened = self.shared.journal.append(sealed).await;
-                if opened.is_ok() {
-                    self.shared.settled();
-                    METRICS.relay().recorded(statements);
-                }
-                opened
-            }
+        let opened = match &content {
+            Content::Refused if self.shared.journal.blobs().has_failed() => Err(AppendError::Stopped),
+            Content::Refused => Err(AppendError::Full),
+            Content::Blob { .. } | Content::ToCome => self.shared.open(intake.effect).await,
         };
         match opened {
             Ok(_) if intake.instead.is_some() => {

@@ -15,6 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::audit::pending::Unrecorded;
 use domain::session::ToClient as _;
 use domain::statement::conversation::Conversation;
 use pgproto::frontend::encode;
@@ -26,7 +27,8 @@ use super::refusal::Refusal;
 use super::stream::{self, Stream};
 use super::upstream::CancelTarget;
 use crate::clock::now;
-use crate::trail::journal::{Journal, Status};
+use crate::metrics::METRICS;
+use crate::trail::journal::{AppendError, Journal, Status};
 use when_woken::WhenWoken;
 
 /// How long a message to a client that does not read is waited for at the end.
@@ -127,6 +129,22 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// Gives up what may go up now: at once where it leaves no record, else once its records are durable.
+    ///
+    /// # Errors
+    /// [`AppendError`] when they cannot be made so; the effect is gone then.
+    async fn open<T>(&self, effect: Unrecorded<T>) -> Result<T, AppendError> {
+        let statements = effect.batch().statements();
+        let sealed = match effect.unsealed() {
+            Ok(opened) => return Ok(opened),
+            Err(sealed) => sealed,
+        };
+        let opened = self.journal.append(sealed).await?;
+        self.settled();
+        METRICS.relay().recorded(statements);
+        Ok(opened)
+    }
+
     /// The records of what goes up now are durable. What ended before they were is told now: the server may say nothing more.
     fn settled(&self) {
         let mut conversation = self.conversation.borrow_mut();

@@ -103,23 +103,16 @@ impl Upward<'_, '_> {
         let (taken, refused) = (intake.taken, intake.refused());
         let statements = intake.effect.batch().statements();
         if taken > 0 {
-            match intake.effect.unsealed() {
+            match self.shared.open(intake.effect).await {
                 Ok(forward) => self.forward(forward).await?,
-                Err(sealed) => match self.shared.journal.append(sealed).await {
-                    Ok(forward) => {
-                        self.shared.settled();
-                        METRICS.relay().recorded(statements);
-                        self.forward(forward).await?;
-                    }
-                    Err(AppendError::Stopped) => return Err(Ended::JournalStopped),
-                    Err(AppendError::Full) => {
-                        METRICS.relay().refused(statements);
-                        let raw = self.buffer.filled().get(..taken).unwrap_or_default();
-                        let instead = self.shared.conversation.borrow_mut().refuse(&refused, raw);
-                        self.server.send(&instead).await?;
-                        self.server.flush().await?;
-                    }
-                },
+                Err(AppendError::Stopped) => return Err(Ended::JournalStopped),
+                Err(AppendError::Full) => {
+                    METRICS.relay().refused(statements);
+                    let raw = self.buffer.filled().get(..taken).unwrap_or_default();
+                    let instead = self.shared.conversation.borrow_mut().refuse(&refused, raw);
+                    self.server.send(&instead).await?;
+                    self.server.flush().await?;
+                }
             }
             self.buffer.consume(taken);
         }
