@@ -37,7 +37,7 @@ pub struct Client {
     pub program: Option<String>,
     /// The TLS version, none on plaintext.
     pub tls: Option<&'static str>,
-    /// The `user` of its start-up packet.
+    /// Whom its start-up packet asks to be: `user`, completed where it can be a login.
     pub login: String,
 }
 

@@ -4,6 +4,7 @@
 //! refusals cost no syncs, and beyond a bound no records.
 //! Deliberately not here: why it is refused, and what it is told.
 
+use domain::identity::login::Login;
 use domain::session::{Client, refused_many, refused_start};
 
 use super::Proxy;
@@ -20,11 +21,12 @@ impl Proxy {
     /// The other end, as its start-up packet shows it, and as records have it.
     pub(super) fn client(&self, front: &Front, packet: &Packet) -> Client {
         let said = |name: &str| packet.last(name).map(for_record);
+        let domain = self.config.server.default_domain.as_deref();
         Client {
             address: front.peer(),
             program: said("application_name"),
             tls: front.tls_version(),
-            login: said("user").unwrap_or_default(),
+            login: said("user").map(|user| completed(user, domain)).unwrap_or_default(),
         }
     }
 
@@ -54,5 +56,33 @@ impl Proxy {
             };
             self.journal.note(batch);
         }
+    }
+}
+
+/// The login that a `user` asks for, with the name of a key behind it if there is one. What cannot be a login stays as it is.
+fn completed(user: String, default_domain: Option<&str>) -> String {
+    let (name, key) = user.split_at(user.find('/').unwrap_or(user.len()));
+    match Login::parse(name, default_domain) {
+        Ok(login) => format!("{login}{key}"),
+        Err(_) => user,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_name_whom_a_client_asks_to_be() {
+        let check = |user: &str, domain: Option<&str>, expected: &str| {
+            assert_eq!(completed(user.to_owned(), domain), expected);
+        };
+        check("alice", Some("example.com"), "alice@example.com");
+        check("alice/laptop", Some("example.com"), "alice@example.com/laptop");
+        check("alice", None, "alice");
+        check("alice@example.org", Some("example.com"), "alice@example.org");
+        check("al ice", Some("example.com"), "al ice");
+        check("/", Some("example.com"), "/");
+        check("", Some("example.com"), "");
     }
 }

@@ -239,6 +239,21 @@ fn a_provider_that_is_down_lets_nobody_in() {
 fn a_default_domain_completes_a_name() {
     let stage = Stage::with(&Settings { server: r#"default_domain = "example.com""#, ..Settings::default() });
     assert_eq!(stage.psql("bob").answered(Answer::As(BOB)).run(&["select current_user"]).lines(), ["payments_ro"]);
+    // Who asks for somebody's sign-ins finds also those that came to nothing, by whichever name.
+    let mut wire = Wire::tls(&stage);
+    wire.start(&[("user", "bob/laptop"), ("database", "payments"), ("application_name", "psql")]);
+    wire.refused();
+    let refused = stage.wait_for_record(|record| record.0["client"]["login"] == "bob@example.com/laptop");
+    let search = |arguments: &[&str]| {
+        let found = stage.proxy.audit(&[&["search", "--kind", "login"], arguments].concat());
+        String::from_utf8_lossy(&found.stdout).into_owned()
+    };
+    let found = search(&["--person", BOB]);
+    let effects: Vec<_> =
+        ["prompted,", "approved,", "refused,"].into_iter().filter(|effect| found.contains(effect)).collect();
+    assert_eq!(effects.len(), 3, "{found}");
+    let found = search(&["--session", refused.0["session"].as_str().unwrap()]);
+    assert!(found.lines().count() == 2 && found.contains("bob@example.com/laptop"), "{found}");
 }
 
 #[test]

@@ -94,10 +94,12 @@ impl Record {
         if proved.is_empty() && !named.is_empty() { format!("{named}?") } else { proved }
     }
 
-    /// Whether it is about this login, proved or only named; ASCII letters in either case, as at sign-in.
+    /// Whether it is about this login, proved or only named, also with a key of hers; ASCII letters in either case, as at
+    /// sign-in.
     pub(super) fn is_of(&self, login: &str) -> bool {
-        let is = |pointer: &str| self.field(pointer).eq_ignore_ascii_case(login);
-        is("/subject/login") || (self.field("/subject/login").is_empty() && is("/client/login"))
+        let (proved, named) = (self.field("/subject/login"), self.field("/client/login"));
+        let is_named = || named.split('/').next().is_some_and(|named| named.eq_ignore_ascii_case(login));
+        proved.eq_ignore_ascii_case(login) || (proved.is_empty() && is_named())
     }
 
     /// The statement's text as far as it stands in the record.
