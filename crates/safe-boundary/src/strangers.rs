@@ -50,7 +50,7 @@ pub fn token_refusal(raw: &[u8]) -> Option<(Option<Answer>, Option<String>)> {
 #[must_use]
 pub fn is_between(from: &str, to: &str, now: Timestamp, time: Timestamp) -> Option<bool> {
     let range = when::Range { from: Some(when::parse(from).ok()?), to: Some(when::parse(to).ok()?) };
-    Some(range.span(now).contains(Some(time)))
+    Some(range.span(now).is_ok_and(|span| span.contains(Some(time))))
 }
 
 /// `audit verify` of a folder that nobody writes to.

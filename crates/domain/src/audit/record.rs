@@ -54,6 +54,35 @@ pub enum Kind {
     Journal,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Login,
+        Self::Connect,
+        Self::Statement,
+        Self::Outcome,
+        Self::Denied,
+        Self::Cancel,
+        Self::End,
+        Self::Journal,
+    ];
+
+    /// What stands in the record.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Connect => "connect",
+            Self::Statement => "statement",
+            Self::Outcome => "outcome",
+            Self::Denied => "denied",
+            Self::Cancel => "cancel",
+            Self::End => "end",
+            Self::Journal => "journal",
+        }
+    }
+}
+
 /// What every record starts with.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {

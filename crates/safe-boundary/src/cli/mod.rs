@@ -145,7 +145,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             wait_for(test_login::run(&config, &args))
         }
         Verb::Audit(args) => {
-            let dir = match args.dir() {
+            let dir = match args.dir().map_err(usage)? {
                 Some(dir) => dir.to_owned(),
                 None => load(&common.config)?.audit.dir,
             };

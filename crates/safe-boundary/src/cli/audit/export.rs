@@ -77,7 +77,7 @@ pub fn run(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure
 }
 
 fn export(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let span = args.range.span(crate::clock::now());
+    let span = args.range.span(crate::clock::now())?;
     let mut reader = span.reader(dir)?;
     if args.format == Format::Csv {
         csv_heading(out, &["outcome"])?;

@@ -48,13 +48,26 @@ pub enum AuditCommand {
 
 impl AuditArgs {
     /// The audit folder named here, if one is: then no configuration file is needed.
-    #[must_use]
-    pub fn dir(&self) -> Option<&Path> {
-        match &self.command {
-            AuditCommand::Verify(verify::Args { dir: Some(dir), .. }) => Some(dir),
-            _ => self.dir.as_deref(),
+    ///
+    /// # Errors
+    /// [`TwoFolders`] when two are.
+    pub fn dir(&self) -> Result<Option<&Path>, TwoFolders> {
+        match (&self.command, &self.dir) {
+            (AuditCommand::Verify(verify::Args { dir: Some(one), .. }), Some(other)) if one != other => {
+                Err(TwoFolders { one: one.clone(), other: other.clone() })
+            }
+            (AuditCommand::Verify(verify::Args { dir: Some(dir), .. }), _) => Ok(Some(dir)),
+            _ => Ok(self.dir.as_deref()),
         }
     }
+}
+
+/// The folder was named twice, and not alike.
+#[derive(Debug, thiserror::Error)]
+#[error("expected one audit folder, found two: `{}` and `--dir {}`", one.display(), other.display())]
+pub struct TwoFolders {
+    one: PathBuf,
+    other: PathBuf,
 }
 
 /// Carries out one command on the audit folder `dir`, with its results on `out`.
@@ -91,6 +104,12 @@ impl From<io::Error> for Stop {
 impl From<read::Error> for Stop {
     fn from(error: read::Error) -> Self {
         Self::Failed(running(error))
+    }
+}
+
+impl From<when::Backwards> for Stop {
+    fn from(error: when::Backwards) -> Self {
+        Self::Failed(Failure::Usage(Box::new(error)))
     }
 }
 

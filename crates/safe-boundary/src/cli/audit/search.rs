@@ -8,6 +8,9 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use domain::audit::record::Kind;
+use uuid::Uuid;
+
 use super::export::{csv_heading, csv_row};
 use super::record::{Record, Written};
 use super::when::{Range, Span};
@@ -46,9 +49,9 @@ pub struct Args {
     pub role: Option<String>,
     /// Only of this session, by its id.
     #[arg(long, value_name = "ID")]
-    pub session: Option<String>,
-    /// Only of this kind: login, connect, statement, outcome, denied, cancel, end, journal.
-    #[arg(long)]
+    pub session: Option<Uuid>,
+    /// Only of this kind.
+    #[arg(long, value_parser = Kind::ALL.map(Kind::name))]
     pub kind: Option<String>,
     /// From when to when.
     #[command(flatten)]
@@ -125,7 +128,7 @@ struct Search<'a> {
 }
 
 pub(super) fn search(dir: &Path, args: &Args, max: Waiting, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let span = args.range.span(crate::clock::now());
+    let span = args.range.span(crate::clock::now())?;
     let mut reader = span.reader(dir)?;
     let limit = args.limit.unwrap_or(if args.json || args.csv { 0 } else { TABLE_LIMIT });
     let mut run = Search {
@@ -236,7 +239,7 @@ impl Search<'_> {
         self.args.kind.as_deref().is_none_or(|wanted| wanted == kind)
             && (is(&self.args.database, "/database") || is(&self.args.database, "/served"))
             && is(&self.args.role, "/role")
-            && is(&self.args.session, "/session")
+            && self.args.session.is_none_or(|session| record.field("/session") == session.to_string())
             && self.args.person.as_ref().is_none_or(|login| record.is_of(login))
     }
 

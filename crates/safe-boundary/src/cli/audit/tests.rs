@@ -344,12 +344,17 @@ fn a_folder_without_a_journal_is_a_failure() {
 fn the_folder_may_be_named_in_several_places() {
     let check = |line: &str, expected: Option<&str>| {
         let line = Line::try_parse_from(std::iter::once("audit").chain(line.split_whitespace())).unwrap();
-        assert_eq!(line.audit.dir(), expected.map(Path::new));
+        assert_eq!(line.audit.dir().unwrap(), expected.map(Path::new));
     };
     check("verify", None);
     check("verify here", Some("here"));
     check("verify --dir there", Some("there"));
-    check("--dir there verify here", Some("here"));
+    check("verify --dir here here", Some("here"));
     check("--dir there tail", Some("there"));
     check("search --dir there word", Some("there"));
+    for line in ["--dir there verify here", "verify --dir there here"] {
+        let line = Line::try_parse_from(std::iter::once("audit").chain(line.split_whitespace())).unwrap();
+        let told = line.audit.dir().unwrap_err().to_string();
+        assert_eq!(told, "expected one audit folder, found two: `here` and `--dir there`");
+    }
 }

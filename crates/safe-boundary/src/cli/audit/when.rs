@@ -48,6 +48,14 @@ pub(crate) struct Span {
     before: Option<Timestamp>,
 }
 
+/// A range that nothing can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `--from` before `--to`, found {from} and {before}: nothing can lie between")]
+pub(crate) struct Backwards {
+    from: Timestamp,
+    before: Timestamp,
+}
+
 /// Reads a point in time.
 ///
 /// # Errors
@@ -74,7 +82,11 @@ pub(crate) fn parse(text: &str) -> Result<When, String> {
 }
 
 impl Range {
-    pub(crate) fn span(&self, now: Timestamp) -> Span {
+    /// From the first timestamp that is in it to the first that is not.
+    ///
+    /// # Errors
+    /// [`Backwards`] when it ends before it begins.
+    pub(crate) fn span(&self, now: Timestamp) -> Result<Span, Backwards> {
         let begin = |when: When| match when.point {
             Point::At(at) => at,
             Point::Ago(ago) => now.saturating_sub(ago).unwrap_or(Timestamp::MIN),
@@ -83,7 +95,10 @@ impl Range {
             let day = SignedDuration::from_hours(if when.day { 24 } else { 0 });
             begin(when).saturating_add(day).unwrap_or(Timestamp::MAX)
         };
-        Span { from: self.from.map(begin), before: self.to.map(end) }
+        match (self.from.map(begin), self.to.map(end)) {
+            (Some(from), Some(before)) if from >= before => Err(Backwards { from, before }),
+            (from, before) => Ok(Span { from, before }),
+        }
     }
 }
 
@@ -130,7 +145,7 @@ mod tests {
         let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
         let check = |from: &str, to: &str, time: &str, expected: bool| {
             let range = Range { from: Some(parse(from).unwrap()), to: Some(parse(to).unwrap()) };
-            assert_eq!(range.span(now).contains(Some(time.parse().unwrap())), expected, "{from} {to} {time}");
+            assert_eq!(range.span(now).unwrap().contains(Some(time.parse().unwrap())), expected, "{from} {to} {time}");
         };
         check("2026-11-03", "2026-11-03", "2026-11-03T00:00:00Z", true);
         check("2026-11-03", "2026-11-03", "2026-11-03T23:59:59.999999Z", true);
@@ -140,6 +155,11 @@ mod tests {
         check("2026-11-03T09:00+01:00", "2026-11-03T10:00:00Z", "2026-11-03T08:00:00Z", true);
         check("2h", "1h", "2026-11-23T10:30:00Z", true);
         check("2h", "1h", "2026-11-23T11:30:00Z", false);
+        for (from, to) in [("2026-11-04", "2026-11-03"), ("1h", "2h"), ("2026-11-03T09:00", "2026-11-03T09:00")] {
+            let range = Range { from: Some(parse(from).unwrap()), to: Some(parse(to).unwrap()) };
+            let told = range.span(now).unwrap_err().to_string();
+            assert!(told.starts_with("expected `--from` before `--to`, found 2026-11-"), "{told}");
+        }
         for wrong in ["", "yesterday", "2026-13-01", "-2h"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -118,7 +118,7 @@ fn search_finds_who_where_when_and_what() {
     check("--from 1970-01-01T03:00 --to 1970-01-01T04:00Z", &[3]);
     check("--to 1970-01-01 --kind end", &[7]);
     check("--from 1970-01-02", &[]);
-    check("--session none", &[]);
+    check("--session 00000000-0000-0000-0000-000000000000", &[]);
 }
 
 #[test]
