@@ -95,6 +95,19 @@ async fn exit_codes() {
     check(&["init", "--yes"], 64, "", "expected `--issuer`, `--client-id`, `--database`").await;
     check(INIT, 0, "next: safe-boundary check\n", "").await;
     check(INIT, 64, "", "expected no file at `safe-boundary.toml`, found one: give `--force` to replace it").await;
+    // It never comes while the process runs, and people would learn of it only when they have signed in.
+    check(&["serve"], 64, "", "expected a secret in the environment variable `APP_PASSWORD`, found no such variable")
+        .await;
+    // A slip must not look like a trail with nothing in it.
+    check(&["audit", "search", "--kind", "statment"], 64, "", "a similar value exists: 'statement'").await;
+    check(&["audit", "search", "--session", "01a2"], 64, "", "invalid value '01a2' for '--session <ID>'").await;
+    let backwards = ["--from", "2026-11-04", "--to", "2026-11-02"];
+    for verb in ["search", "export"] {
+        let found = "expected `--from` before `--to`, found 2026-11-04T00:00:00Z and 2026-11-03T00:00:00Z";
+        check(&[&["audit", verb][..], &backwards].concat(), 64, "", found).await;
+    }
+    check(&["audit", "--dir", "a", "verify", "b"], 64, "", "expected one audit folder, found two: `b` and `--dir a`")
+        .await;
     check(&["completions", "bash"], 0, "complete -F _safe", "").await;
     check(&["completions", "zsh"], 0, "#compdef safe-boundary", "").await;
     check(&["completions", "fish"], 0, "complete -c safe-boundary", "").await;

@@ -126,7 +126,9 @@ impl<W: Write> Report<W> {
         let text = match (identity.groups(), identity.groups_were_said()) {
             ([], true) => "none".to_owned(),
             ([], false) => {
-                "none: the provider does not say any; look at `groups_claim` and the claims above".to_owned()
+                "none: the provider does not say any; look at the claims above: if they have groups, `groups_claim` must name \
+                 them; if not, the provider may want a scope for them in `scopes`, or a claim set up"
+                    .to_owned()
             }
             (groups, _) => groups.join(", "),
         };

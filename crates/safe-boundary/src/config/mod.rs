@@ -66,6 +66,12 @@ impl Config {
         Self::parse(path, text, base).map_err(|problems| Error::Wrong { problems })
     }
 
+    /// Where all its secrets are.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+        let roles = self.databases.iter().flat_map(|database| &database.roles);
+        roles.filter_map(|role| role.password.as_ref()).chain(&self.idp.client_secret)
+    }
+
     /// Who may be which role in a database, with the groups' readable names.
     #[must_use]
     pub fn mappings(&self, database: &Database) -> Vec<RoleMapping> {

@@ -133,6 +133,17 @@ pub async fn read(source: &SecretSource) -> Result<Secret<String>, Error> {
     secret(raw, place, stripped)
 }
 
+/// Whether there can be a secret at all: a variable that is not set never will be, while this process runs.
+///
+/// # Errors
+/// [`Error::NoVariable`]; for files and commands, which may change, none.
+pub fn can_come(source: &SecretSource) -> Result<(), Error> {
+    match source {
+        SecretSource::Env(name) => variable(name).map(|_is_set| ()),
+        SecretSource::File(_) | SecretSource::Command(_) => Ok(()),
+    }
+}
+
 /// Whether everyone on this machine may read the file; `false` when it cannot be told.
 #[must_use]
 pub fn is_world_readable(path: &Path) -> bool {

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::{Proxy, cancelling, connection};
 use crate::cli::exit::{Exit, Failure};
 use crate::clock::now;
-use crate::config::Config;
+use crate::config::{Config, secret};
 use crate::descriptors;
 use crate::entropy;
 use crate::idp::IdpClient;
@@ -48,8 +48,11 @@ const LAST_WORDS: Duration = Duration::from_secs(8);
 /// Serves until a signal says stop.
 ///
 /// # Errors
-/// When it cannot begin: a listener, the certificate, the journal, the IdP's settings.
+/// When it cannot begin: a listener, the certificate, a secret, the journal, the IdP's settings.
 pub fn run(config: Config) -> Result<Exit, Failure> {
+    for source in config.secrets() {
+        secret::can_come(source).map_err(|error| Failure::Usage(Box::new(error)))?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(running)?;
     runtime.block_on(serve(config))
 }

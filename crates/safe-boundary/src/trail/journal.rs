@@ -158,6 +158,15 @@ struct Inner {
 }
 
 impl Journal {
+    /// Whether the journal in `dir` could be opened as far as reading tells: its last segment is read through. Of one that
+    /// is being written an instant may look damaged.
+    ///
+    /// # Errors
+    /// As [`Journal::open`], for what is damaged or missing.
+    pub fn examine(dir: &Path) -> Result<(), Error> {
+        recover::examine(dir)
+    }
+
     /// Opens the journal in `dir`, which is made if it is not there. A torn tail is put aside; that, and that a new
     /// epoch has begun, is recorded durably before this returns. Blocks on the disk.
     ///

@@ -1,18 +1,25 @@
 //! The folder of the audit trail.
 //!
 //! Promises: what is tried out in it is removed again; a folder that is missing is not made.
-//! Deliberately not here: the records in it; `audit verify` reads them.
+//! Deliberately not here: the records in it, but for the last segment, which a start reads too; `audit verify` reads all.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{StatFs, statfs};
 
 use super::report::Report;
+use crate::causes;
+use crate::trail::journal::{self, Journal};
 
 const SUBJECT: &str = "audit";
+
+/// The end of a journal that is being written may seem damaged, for an instant.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// With less, a busy day may fill the disk; a full disk stops every statement.
 const FREE_BYTES: u64 = 1 << 30;
@@ -51,6 +58,9 @@ pub(super) fn check(report: &mut Report, dir: &Path) {
         return report.fail(SUBJECT, format!("nothing can be written in `{shown}`: {error}"), remedy);
     }
     report.ok(SUBJECT, format!("`{shown}` can be written, and synced"));
+    if let Err(error) = continued(dir) {
+        report.fail(SUBJECT, causes::line(&error), "see docs/operations.md, \"What a broken disk does\"");
+    }
     if let Ok(stat) = statfs(dir) {
         disk(report, &stat);
     }
@@ -72,6 +82,19 @@ fn disk(report: &mut Report, stat: &StatFs) {
         report.warn(SUBJECT, message, "make room: on a full disk every statement is refused");
     } else {
         report.ok(SUBJECT, message);
+    }
+}
+
+/// Whether a start could go on with the journal that is there. While a proxy writes to it, what seems damaged is looked at
+/// again.
+fn continued(dir: &Path) -> Result<(), journal::Error> {
+    let mut looks = 0;
+    loop {
+        match Journal::examine(dir) {
+            Err(_) if looks < LOOKS => looks += 1,
+            examined => return examined,
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
     }
 }
 
@@ -111,6 +134,16 @@ mod tests {
         assert!(found.iter().any(|(_, message)| message.ends_with("MiB free")));
         assert!(found.last().unwrap().1.starts_with("no outside anchor"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+
+        let journal = dir.path().join("journal");
+        fs::create_dir(&journal).unwrap();
+        let segment = journal.join("00000000000000000000.sbj");
+        fs::write(&segment, [7; 200]).unwrap();
+        let (verdict, message) = &said(dir.path())[1];
+        assert_eq!(*verdict, Verdict::Fail);
+        assert!(message.starts_with("the journal cannot be continued: "), "{message}");
+        assert_eq!(fs::read(&segment).unwrap(), [7; 200]);
+        fs::remove_dir_all(&journal).unwrap();
 
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let open = "others may look into `DIR`: it holds every statement (mode 755)";

@@ -88,7 +88,7 @@ fn examine(report: &mut Report, config: &Config, leaf: &CertificateDer<'_>, now:
     if tbs.issuer == tbs.subject {
         report.warn(
             SUBJECT,
-            "it is signed by itself: clients cannot verify that they talk to this proxy".to_owned(),
+            "it is signed by itself: only clients that have this very file as `sslrootcert` can verify it".to_owned(),
             "get one from an authority that the clients know, so that they can use sslmode=verify-full",
         );
     }
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn good_ending_ended_and_early() {
         let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
-        let by_itself = "it is signed by itself: clients cannot verify that they talk to this proxy";
+        let by_itself = "it is signed by itself: only clients that have this very file as `sslrootcert` can verify it";
         let check = |from: i64, to: i64, verdict: Verdict, message: &str| {
             let (_dir, config) = folder(now, from, to);
             let expected = [(verdict, message.to_owned()), (Verdict::Warn, by_itself.to_owned())];

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::report::Report;
 use crate::causes;
-use crate::config::Config;
+use crate::config::{Config, Idp};
 use crate::idp::discovery::Metadata;
 use crate::idp::{Error, IdpClient, Trouble};
 
@@ -33,6 +33,7 @@ pub(super) async fn check(report: &mut Report, config: &Config) {
     }
     scopes(report, &config.idp.scopes, &metadata);
     groups_claim(report, &config.idp.groups_claim, &metadata);
+    groups_scope(report, &config.idp, &metadata);
     match client.begin_device().await {
         Ok(login) => {
             let shown = &login.prompt().verification_uri;
@@ -105,6 +106,16 @@ fn groups_claim(report: &mut Report, path: &str, metadata: &Metadata) {
             format!("the identity provider does not list `{path}`, and without groups nobody gets in"),
             "run `safe-boundary test login` to see what comes; add the claim at the provider, or set `idp.groups_claim`",
         );
+    }
+}
+
+/// Many providers put groups into a token only when a scope of that name asks for them.
+fn groups_scope(report: &mut Report, idp: &Idp, metadata: &Metadata) {
+    let claim = &idp.groups_claim;
+    if metadata.scopes.contains(claim) && !idp.scopes.contains(claim) {
+        let message = format!("the identity provider has a scope `{claim}` that is not asked for: groups may not come");
+        let remedy = format!("if `test login` shows no groups, add `{claim}` to `idp.scopes`");
+        report.warn("groups scope", message, &remedy);
     }
 }
 

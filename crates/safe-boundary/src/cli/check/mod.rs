@@ -74,9 +74,7 @@ fn configuration(report: &mut Report, config: &Config, path: &str) {
             "remove the key: the preset takes `preferred_username`",
         );
     }
-    let passwords =
-        config.databases.iter().flat_map(|database| &database.roles).filter_map(|role| role.password.as_ref());
-    for source in passwords.chain(&config.idp.client_secret) {
+    for source in config.secrets() {
         if let SecretSource::File(path) = source
             && secret::is_world_readable(path)
         {

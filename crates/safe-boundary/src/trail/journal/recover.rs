@@ -41,16 +41,9 @@ pub(super) fn recover(dir: &Path, options: &Options) -> Result<Tail, Error> {
     if spare.exists() {
         options.disk.remove(&spare).map_err(io)?;
     }
-    let segments = read::segments(dir)?;
-    let Some(last) = segments.last().copied() else {
+    let Some(mut reader) = last_segment(dir)? else {
         return Ok(Tail { segment: None, index: 0, chain: Hash::default(), epoch: 0, torn: None });
     };
-    let mut reader = Reader::open_segment(dir, last)?;
-    // INVARIANT: a segment has its name only when all before it is durable, and nothing else stands behind that. So no crash
-    // breaks this join; going on behind one that is broken would make somebody else's file the trail.
-    if let Some(previous) = segments.iter().rev().nth(1) {
-        read::check_join(dir, *previous, last)?;
-    }
     let torn = is_torn(&mut reader)?;
     let (index, chain) = reader.end();
     let (path, first, offset) = reader.place();
@@ -83,6 +76,27 @@ pub(super) fn recover(dir: &Path, options: &Options) -> Result<Tail, Error> {
     let direct = options.disk.open_durable(path).map(Direct::new);
     let segment = Segment { file: to, direct, before, first, offset, bytes, dirty: 0, is_scrub_unsynced: false };
     Ok(Tail { segment: Some(segment), index, chain, epoch: reader.epoch(), torn })
+}
+
+/// Whether what is there can be continued, as far as reading tells; changes nothing.
+pub(super) fn examine(dir: &Path) -> Result<(), Error> {
+    match last_segment(dir)? {
+        Some(mut reader) => is_torn(&mut reader).map(|_is_put_aside_at_a_start| ()),
+        None => Ok(()),
+    }
+}
+
+/// The last segment, at its beginning; none in an empty journal.
+fn last_segment(dir: &Path) -> Result<Option<Reader>, Error> {
+    let segments = read::segments(dir)?;
+    let Some(last) = segments.last().copied() else { return Ok(None) };
+    let reader = Reader::open_segment(dir, last)?;
+    // INVARIANT: a segment has its name only when all before it is durable, and nothing else stands behind that. So no crash
+    // breaks this join; going on behind one that is broken would make somebody else's file the trail.
+    if let Some(previous) = segments.iter().rev().nth(1) {
+        read::check_join(dir, *previous, last)?;
+    }
+    Ok(Some(reader))
 }
 
 /// Reads to the last whole frame. True when something stands behind it that may be dropped.
