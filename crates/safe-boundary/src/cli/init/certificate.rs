@@ -1,7 +1,7 @@
 //! A certificate for first steps.
 //!
 //! Promises: a new key each time; it ends after 90 days, so that it cannot be forgotten in service.
-//! Deliberately not here: an authority. Nobody can verify this certificate, and the words around it say so.
+//! Deliberately not here: an authority. Whoever has not got this very certificate cannot verify it, and the words around it say so.
 
 use domain::secret::Secret;
 use jiff::tz::TimeZone;

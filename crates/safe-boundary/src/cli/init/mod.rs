@@ -21,7 +21,8 @@ mod template;
 use files::Written;
 use questions::{Answers, Questions};
 
-/// Options of `init`. Without `--yes`, what is not given is asked.
+/// Options of `init`. Without `--yes`, what is not given is asked; with it, the issuer, the client, the database, its host,
+/// role and group are needed.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct InitArgs {
     /// Ask nothing: take everything from the flags.
@@ -30,7 +31,7 @@ pub struct InitArgs {
     /// Replace files that exist.
     #[arg(long)]
     pub force: bool,
-    /// The identity provider's product.
+    /// The identity provider's product [default: generic].
     #[arg(long, value_enum)]
     pub preset: Option<PresetName>,
     /// The issuer identifier of the identity provider.
@@ -48,7 +49,7 @@ pub struct InitArgs {
     /// The host of its server, with `:PORT` where that is not 5432.
     #[arg(long, value_name = "HOST")]
     pub upstream_host: Option<String>,
-    /// How the server's certificate is verified; libpq's `sslmode`.
+    /// How the server's certificate is verified; libpq's `sslmode` [default: verify-full].
     #[arg(long, value_name = "MODE")]
     pub upstream_sslmode: Option<String>,
     /// The PostgreSQL role that people get.
@@ -57,25 +58,25 @@ pub struct InitArgs {
     /// The group that gives it.
     #[arg(long)]
     pub group: Option<String>,
-    /// The environment variable with the role's password.
+    /// The environment variable with the role's password [default: from the role, as PAYMENTS_RO_PASSWORD].
     #[arg(long, value_name = "NAME")]
     pub password_env: Option<String>,
-    /// Where clients connect.
+    /// Where clients connect [default: 0.0.0.0:6432].
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// The domain that completes a login without one.
     #[arg(long, value_name = "DOMAIN")]
     pub default_domain: Option<String>,
-    /// The certificate shown to clients.
+    /// The certificate shown to clients [default: server.crt].
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<String>,
-    /// Its private key.
+    /// Its private key [default: server.key].
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
-    /// Make that certificate and key, for first steps: clients can encrypt, and cannot verify.
+    /// Make that certificate and key, for first steps: it vouches for itself, for this machine's name and localhost.
     #[arg(long)]
     pub self_signed: bool,
-    /// The folder of the audit trail.
+    /// The folder of the audit trail [default: audit].
     #[arg(long, value_name = "DIR")]
     pub audit_dir: Option<String>,
 }
@@ -172,7 +173,8 @@ fn init(args: &InitArgs, path: &Path, answers: &mut dyn BufRead, questions: &mut
     if path.exists() && !args.force {
         return Err(Error::Exists { path: path.to_owned() });
     }
-    let answers = if args.yes { Answers::of_flags(args)? } else { Questions::new(answers, questions).ask(args)? };
+    let answers =
+        if args.yes { Answers::of_flags(args)? } else { Questions::new(answers, questions, path).ask(args)? };
     let base = path.parent().unwrap_or(Path::new(""));
     let mut written = Written::new(args.force);
     if !base.as_os_str().is_empty() {
@@ -206,7 +208,10 @@ fn certificates(answers: &Answers, base: &Path, written: &mut Written) -> Result
 fn next_steps(answers: &Answers, path: &Path) -> String {
     let mut text = format!("wrote {}\n", path.display());
     if answers.self_signed {
-        text += "made a certificate that nobody can verify: replace it before people depend on it\n";
+        let cert = &answers.tls_cert;
+        text += &format!(
+            "made a certificate that vouches for itself: clients verify it with `sslrootcert={cert}`; replace it before people depend on it\n"
+        );
     }
     let secrets: Vec<&str> =
         [answers.client_secret_env.as_deref(), Some(answers.password_env.as_str())].into_iter().flatten().collect();

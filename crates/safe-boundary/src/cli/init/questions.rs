@@ -1,14 +1,16 @@
 //! What `init` needs to know, from flags or by asking.
 //!
-//! Promises: a flag is never asked again; an end of the input is an error, never a default.
-//! Deliberately not here: whether the answers are right; the configuration's own checks say so.
+//! Promises: a flag is never asked again; an answer that makes no configuration is asked again, and why is said; an end of
+//! the input is an error, never a default.
+//! Deliberately not here: what is right; the configuration's own checks say so.
 
 use std::io::{BufRead, Write};
+use std::path::Path;
 
 use clap::ValueEnum;
 
-use super::{Error, InitArgs, PresetName};
-use crate::config::Preset;
+use super::{Error, InitArgs, PresetName, template};
+use crate::config::{self, Config, Preset};
 
 /// All that the first configuration says.
 #[derive(Clone, Debug)]
@@ -40,41 +42,46 @@ const AUDIT_DIR: &str = "audit";
 impl Answers {
     /// From the flags alone; what can have a default has one.
     pub(super) fn of_flags(args: &InitArgs) -> Result<Self, Error> {
-        let mut missing = Vec::new();
-        let mut needed = |flag: &str, value: &Option<String>| {
-            value.clone().unwrap_or_else(|| {
-                missing.push(format!("`--{flag}`"));
-                String::new()
-            })
-        };
-        let issuer = needed("issuer", &args.issuer);
-        let client_id = needed("client-id", &args.client_id);
-        let database = needed("database", &args.database);
-        let upstream_host = needed("upstream-host", &args.upstream_host);
-        let role = needed("role", &args.role);
-        let group = needed("group", &args.group);
-        if !missing.is_empty() {
-            return Err(Error::Missing { flags: missing });
+        let needed = [
+            ("issuer", &args.issuer),
+            ("client-id", &args.client_id),
+            ("database", &args.database),
+            ("upstream-host", &args.upstream_host),
+            ("role", &args.role),
+            ("group", &args.group),
+        ];
+        let missing = needed.into_iter().filter(|(_, value)| value.is_none());
+        let flags: Vec<_> = missing.map(|(flag, _)| format!("`--{flag}`")).collect();
+        if !flags.is_empty() {
+            return Err(Error::Missing { flags });
         }
-        let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
-        Ok(Self {
-            preset: args.preset.map_or(Preset::Generic, |preset| preset.0),
-            password_env: or(&args.password_env, &variable(&role)),
-            listen: or(&args.listen, LISTEN),
+        let preset = args.preset.map_or(Preset::Generic, |preset| preset.0);
+        let said = Self::to_begin_with(args, preset);
+        let password_env = args.password_env.clone().unwrap_or_else(|| variable(&said.role));
+        Ok(Self { password_env, ..said })
+    }
+
+    /// What the flags say, and for the rest something that is right, so that each answer can be tried when it is given.
+    fn to_begin_with(args: &InitArgs, preset: Preset) -> Self {
+        let or = |value: &Option<String>, standing_in: &str| value.clone().unwrap_or_else(|| standing_in.to_owned());
+        Self {
+            preset,
+            issuer: or(&args.issuer, "https://example.com"),
+            client_id: or(&args.client_id, "client"),
+            client_secret_env: args.client_secret_env.clone(),
+            database: or(&args.database, "database"),
+            upstream_host: or(&args.upstream_host, "localhost"),
             upstream_sslmode: or(&args.upstream_sslmode, SSLMODE),
+            role: or(&args.role, "role"),
+            group: or(&args.group, "group"),
+            password_env: or(&args.password_env, "PASSWORD"),
+            listen: or(&args.listen, LISTEN),
+            default_domain: args.default_domain.clone(),
             tls_cert: or(&args.tls_cert, TLS_CERT),
             tls_key: or(&args.tls_key, TLS_KEY),
-            audit_dir: or(&args.audit_dir, AUDIT_DIR),
-            client_secret_env: args.client_secret_env.clone(),
-            default_domain: args.default_domain.clone(),
             self_signed: args.self_signed,
-            issuer,
-            client_id,
-            database,
-            upstream_host,
-            role,
-            group,
-        })
+            audit_dir: or(&args.audit_dir, AUDIT_DIR),
+        }
     }
 }
 
@@ -88,77 +95,107 @@ fn variable(role: &str) -> String {
 pub(super) struct Questions<'a> {
     answers: &'a mut dyn BufRead,
     questions: &'a mut dyn Write,
+    /// Where the configuration will lie.
+    path: &'a Path,
 }
 
 impl<'a> Questions<'a> {
-    pub(super) fn new(answers: &'a mut dyn BufRead, questions: &'a mut dyn Write) -> Self {
-        Self { answers, questions }
+    pub(super) fn new(answers: &'a mut dyn BufRead, questions: &'a mut dyn Write, path: &'a Path) -> Self {
+        Self { answers, questions, path }
     }
 
-    /// Asks what the flags do not say.
+    /// Asks what the flags do not say, and again what makes no configuration.
     pub(super) fn ask(mut self, args: &InitArgs) -> Result<Answers, Error> {
-        let preset = self.preset(args)?;
-        let issuer = match &args.issuer {
-            Some(issuer) => issuer.clone(),
-            None => self.required(&format!("issuer, such as {}", example_issuer(preset)))?,
-        };
-        let client_id = self.or_required(&args.client_id, "client id")?;
-        let client_secret_env = match &args.client_secret_env {
-            Some(name) => Some(name.clone()),
-            None => self.optional("environment variable with the client's secret (empty: it has none)")?,
-        };
-        let database = self.or_required(&args.database, "name of the first database")?;
-        let upstream_host = self.or_required(&args.upstream_host, "host of its PostgreSQL server")?;
-        let upstream_sslmode = match &args.upstream_sslmode {
-            Some(mode) => mode.clone(),
-            None => self.defaulted("how its certificate is verified (sslmode)", SSLMODE)?,
-        };
-        let role = self.or_required(&args.role, "PostgreSQL role that people get")?;
-        let group = self.or_required(&args.group, "group, as the identity provider calls it, that gives this role")?;
-        let password_env = match &args.password_env {
-            Some(name) => name.clone(),
-            None => self.defaulted("environment variable with the role's password", &variable(&role))?,
-        };
-        let listen = match &args.listen {
-            Some(listen) => listen.clone(),
-            None => self.defaulted("address where clients connect", LISTEN)?,
-        };
-        let default_domain = match &args.default_domain {
-            Some(domain) => Some(domain.clone()),
-            None => self.optional("domain that completes a login without one (empty: none)")?,
-        };
-        let self_signed = args.self_signed
+        let mut so_far = Answers::to_begin_with(args, self.preset(args)?);
+        self.tried(&so_far).map_err(Error::Wrong)?;
+        if args.issuer.is_none() {
+            let question = format!("issuer, such as {}", example_issuer(so_far.preset));
+            self.settle(&mut so_far, |so_far| &mut so_far.issuer, |this| this.required(&question))?;
+        }
+        if args.client_id.is_none() {
+            self.settle(&mut so_far, |so_far| &mut so_far.client_id, |this| this.required("client id"))?;
+        }
+        if args.client_secret_env.is_none() {
+            let question = "environment variable with the client's secret (empty: it has none)";
+            self.settle(&mut so_far, |so_far| &mut so_far.client_secret_env, |this| this.optional(question))?;
+        }
+        self.ask_database(args, &mut so_far)?;
+        if args.listen.is_none() {
+            let question = "address where clients connect";
+            self.settle(&mut so_far, |so_far| &mut so_far.listen, |this| this.defaulted(question, LISTEN))?;
+        }
+        if args.default_domain.is_none() {
+            let question = "domain that completes a login without one (empty: none)";
+            self.settle(&mut so_far, |so_far| &mut so_far.default_domain, |this| this.optional(question))?;
+        }
+        so_far.self_signed = args.self_signed
             || (args.tls_cert.is_none() && self.is_yes("make a self-signed certificate for first steps")?);
         let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
-        let (tls_cert, tls_key) = match (self_signed, &args.tls_cert, &args.tls_key) {
+        (so_far.tls_cert, so_far.tls_key) = match (so_far.self_signed, &args.tls_cert, &args.tls_key) {
             (false, None, None) => (
                 self.defaulted("certificate shown to clients (PEM)", TLS_CERT)?,
                 self.defaulted("its private key (PEM)", TLS_KEY)?,
             ),
             (_, cert, key) => (or(cert, TLS_CERT), or(key, TLS_KEY)),
         };
-        let audit_dir = match &args.audit_dir {
-            Some(dir) => dir.clone(),
-            None => self.defaulted("folder of the audit trail", AUDIT_DIR)?,
-        };
-        Ok(Answers {
-            preset,
-            issuer,
-            client_id,
-            client_secret_env,
-            database,
-            upstream_host,
-            upstream_sslmode,
-            role,
-            group,
-            password_env,
-            listen,
-            default_domain,
-            tls_cert,
-            tls_key,
-            self_signed,
-            audit_dir,
-        })
+        if args.audit_dir.is_none() {
+            so_far.audit_dir = self.defaulted("folder of the audit trail", AUDIT_DIR)?;
+        }
+        Ok(so_far)
+    }
+
+    fn ask_database(&mut self, args: &InitArgs, so_far: &mut Answers) -> Result<(), Error> {
+        if args.database.is_none() {
+            self.settle(so_far, |so_far| &mut so_far.database, |this| this.required("name of the first database"))?;
+        }
+        if args.upstream_host.is_none() {
+            let question = "host of its PostgreSQL server";
+            self.settle(so_far, |so_far| &mut so_far.upstream_host, |this| this.required(question))?;
+        }
+        if args.upstream_sslmode.is_none() {
+            let question = "how its certificate is verified (sslmode)";
+            self.settle(so_far, |so_far| &mut so_far.upstream_sslmode, |this| this.defaulted(question, SSLMODE))?;
+        }
+        if args.role.is_none() {
+            self.settle(so_far, |so_far| &mut so_far.role, |this| this.required("PostgreSQL role that people get"))?;
+        }
+        if args.group.is_none() {
+            let question = "group, as the identity provider calls it, that gives this role";
+            self.settle(so_far, |so_far| &mut so_far.group, |this| this.required(question))?;
+        }
+        if args.password_env.is_none() {
+            let (question, default) = ("environment variable with the role's password", variable(&so_far.role));
+            self.settle(so_far, |so_far| &mut so_far.password_env, |this| this.defaulted(question, &default))?;
+        }
+        Ok(())
+    }
+
+    /// Puts an answer in its place, and asks again while there can be no configuration with it.
+    fn settle<T>(
+        &mut self,
+        so_far: &mut Answers,
+        place: impl Fn(&mut Answers) -> &mut T,
+        ask: impl Fn(&mut Self) -> Result<T, Error>,
+    ) -> Result<(), Error> {
+        loop {
+            *place(so_far) = ask(self)?;
+            let Err(error) = self.tried(so_far) else { return Ok(()) };
+            // Its place is in a file that is not there.
+            let told = match error {
+                config::Error::Wrong { problems } => problems.into_iter().map(|problem| problem.message).collect(),
+                error => vec![error.to_string()],
+            };
+            for line in told {
+                let _shown_or_not = writeln!(self.questions, "{line}");
+            }
+        }
+    }
+
+    /// Whether the answers make a configuration, but for certificate and key, which may have to be made.
+    fn tried(&self, so_far: &Answers) -> Result<(), config::Error> {
+        let anything = || "/dev/null".to_owned();
+        let tried = Answers { tls_cert: anything(), tls_key: anything(), ..so_far.clone() };
+        Config::check(self.path, &template::text(&tried)).map(|_config| ())
     }
 
     fn preset(&mut self, args: &InitArgs) -> Result<Preset, Error> {
@@ -171,13 +208,6 @@ impl<'a> Questions<'a> {
             if let Ok(preset) = PresetName::from_str(&answer, true) {
                 return Ok(preset.0);
             }
-        }
-    }
-
-    fn or_required(&mut self, flag: &Option<String>, question: &str) -> Result<String, Error> {
-        match flag {
-            Some(value) => Ok(value.clone()),
-            None => self.required(question),
         }
     }
 

@@ -4,17 +4,14 @@
 //! Deliberately not here: every key there is; the reference has them.
 
 use super::questions::Answers;
+use crate::idp::presets;
 
 /// The text of the file.
 pub(super) fn text(answers: &Answers) -> String {
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let optional = |key: &str, value: Option<String>, example: &str| match value {
-        Some(value) => format!("{key} = {value}"),
-        None => format!("# {key} = {example}"),
-    };
     let secret = |name: &str| format!("{{ env = {} }}", quoted(name));
     let client_secret = answers.client_secret_env.as_deref().map(secret);
     let default_domain = answers.default_domain.as_deref().map(quoted);
+    let defaults = presets::defaults(answers.preset);
     format!(
         r##"# Safe Boundary. Every key: `safe-boundary config schema --markdown`.
 # Relative paths are relative to this file. Secrets never stand here: {{ env = "NAME" }}, {{ file = "PATH" }} or
@@ -33,10 +30,10 @@ preset = {preset}
 issuer = {issuer}
 client_id = {client_id}
 {client_secret}
-# What the preset says, unless it is said here:
-# scopes = ["openid", "email"]
-# login_claim = "email"
-# groups_claim = "groups"
+# What this preset says, unless it is said here:
+# scopes = {scopes}
+# login_claim = {login_claim}
+# groups_claim = {groups_claim}
 
 [audit]
 # On a local disk. Every statement is durable here before the database sees it.
@@ -63,6 +60,9 @@ password = {password}
         tls_key = quoted(&answers.tls_key),
         default_domain = optional("default_domain", default_domain, "\"example.com\""),
         preset = quoted(answers.preset.name()),
+        scopes = toml::Value::from(defaults.scopes.to_vec()),
+        login_claim = quoted(defaults.login_claim),
+        groups_claim = quoted(defaults.groups_claim),
         issuer = quoted(&answers.issuer),
         client_id = quoted(&answers.client_id),
         client_secret = optional("client_secret", client_secret, "{ env = \"SB_IDP_SECRET\" }"),
@@ -74,6 +74,18 @@ password = {password}
         group = quoted(&answers.group),
         password = secret(&answers.password_env),
     )
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A line with a key, or with an example of it where it has no value.
+fn optional(key: &str, value: Option<String>, example: &str) -> String {
+    match value {
+        Some(value) => format!("{key} = {value}"),
+        None => format!("# {key} = {example}"),
+    }
 }
 
 fn upstream(answers: &Answers) -> String {

@@ -70,6 +70,52 @@ fn from_answers() {
     assert!(!dir.path().join("other").exists());
 }
 
+/// Who has answered ten questions is not told at the end that the first answer was wrong.
+#[test]
+fn a_wrong_answer_is_asked_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("safe-boundary.toml");
+    let answers = "generic\nhttp://foo\nhttps://idp.example.com\nsb\n\npayments\ndb.internal\nno-such-mode\n\nro\neng\n\n\
+                   6432\n127.0.0.1:6432\nexample com\n\ny\n\n";
+    let mut asked = Vec::new();
+    init(&InitArgs::default(), &path, &mut answers.as_bytes(), &mut asked).unwrap();
+    let asked = String::from_utf8(asked).unwrap();
+    let told: Vec<&str> = asked.lines().filter_map(|line| Some(line.split_once("expected ")?.1)).collect();
+    assert_eq!(told.len(), 4, "{asked}");
+    assert!(told[0].starts_with("an `https` URL for `idp.issuer`, found `http://foo`"), "{asked}");
+    assert!(told[1].starts_with("a connection string for `database.upstream`"), "{asked}");
+    assert!(told[2].starts_with("an address and port such as"), "{asked}");
+    assert!(told[3].starts_with("a host or domain name for `server.default_domain`"), "{asked}");
+    let config = Config::load(&path).unwrap();
+    assert_eq!((config.idp.issuer.as_str(), config.server.default_domain), ("https://idp.example.com", None));
+    // A flag is not asked again: what is wrong in it ends this.
+    let args = InitArgs { issuer: Some("http://foo".into()), force: true, ..InitArgs::default() };
+    let told = run_in(dir.path(), &args, "generic\n").unwrap_err();
+    assert!(told.contains("expected an `https` URL for `idp.issuer`"), "{told}");
+}
+
+/// What stands there as the preset's own is the preset's own.
+#[test]
+fn the_preset_is_told_as_it_is() {
+    for preset in config::Preset::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("safe-boundary.toml");
+        let args = InitArgs { preset: Some(PresetName(preset)), ..flags() };
+        run_in(dir.path(), &args, "").unwrap();
+        let before = Config::load(&path).unwrap().idp;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut told = text.clone();
+        for key in ["scopes", "login_claim", "groups_claim"] {
+            told = told.replace(&format!("# {key} = "), &format!("{key} = "));
+        }
+        assert_ne!(told, text);
+        std::fs::write(&path, told).unwrap();
+        let after = Config::load(&path).unwrap().idp;
+        let keys = |idp: &config::Idp| (idp.scopes.clone(), idp.login_claim.clone(), idp.groups_claim.clone());
+        assert_eq!(keys(&before), keys(&after));
+    }
+}
+
 #[test]
 fn an_answer_stays_one_string() {
     let dir = tempfile::tempdir().unwrap();
