@@ -33,8 +33,7 @@ const SMALL_BYTES_MAX: usize = 256;
 pub const FORMAT_VERSION: u32 = 1;
 
 /// What a record tells of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A step of signing in; `decision.effect` says which (`prompted`, `approved`, `denied`, `expired`, `abandoned`, `failed`).
     Login,
@@ -80,6 +79,12 @@ impl Kind {
             Self::End => "end",
             Self::Journal => "journal",
         }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

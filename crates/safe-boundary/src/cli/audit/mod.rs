@@ -52,12 +52,12 @@ impl AuditArgs {
     /// # Errors
     /// [`TwoFolders`] when two are.
     pub fn dir(&self) -> Result<Option<&Path>, TwoFolders> {
-        match (&self.command, &self.dir) {
-            (AuditCommand::Verify(verify::Args { dir: Some(one), .. }), Some(other)) if one != other => {
-                Err(TwoFolders { one: one.clone(), other: other.clone() })
-            }
-            (AuditCommand::Verify(verify::Args { dir: Some(dir), .. }), _) => Ok(Some(dir)),
-            _ => Ok(self.dir.as_deref()),
+        let AuditCommand::Verify(verify::Args { dir: Some(one), .. }) = &self.command else {
+            return Ok(self.dir.as_deref());
+        };
+        match &self.dir {
+            Some(other) if other != one => Err(TwoFolders { one: one.clone(), other: other.clone() }),
+            _ => Ok(Some(one)),
         }
     }
 }

@@ -48,8 +48,8 @@ pub struct Args {
     #[arg(long)]
     pub role: Option<String>,
     /// Only of this session, by its id.
-    #[arg(long, value_name = "ID")]
-    pub session: Option<Uuid>,
+    #[arg(long, value_name = "ID", value_parser = session_id)]
+    pub session: Option<String>,
     /// Only of this kind.
     #[arg(long, value_parser = Kind::ALL.map(Kind::name))]
     pub kind: Option<String>,
@@ -76,6 +76,11 @@ pub struct Args {
 /// When there is no journal, or it cannot be read to its end.
 pub fn run(dir: &Path, args: &Args, out: &mut dyn Write) -> Result<Exit, Failure> {
     ended(search(dir, args, WAITING_MAX, &mut BufWriter::new(out)))
+}
+
+/// An id as records have it, however it was typed.
+fn session_id(text: &str) -> Result<String, uuid::Error> {
+    Uuid::try_parse(text).map(|id| id.to_string())
 }
 
 /// How much waits, or is kept.
@@ -239,7 +244,7 @@ impl Search<'_> {
         self.args.kind.as_deref().is_none_or(|wanted| wanted == kind)
             && (is(&self.args.database, "/database") || is(&self.args.database, "/served"))
             && is(&self.args.role, "/role")
-            && self.args.session.is_none_or(|session| record.field("/session") == session.to_string())
+            && is(&self.args.session, "/session")
             && self.args.person.as_ref().is_none_or(|login| record.is_of(login))
     }
 

@@ -342,9 +342,10 @@ fn a_folder_without_a_journal_is_a_failure() {
 
 #[test]
 fn the_folder_may_be_named_in_several_places() {
+    let read =
+        |line: &str| Line::try_parse_from(std::iter::once("audit").chain(line.split_whitespace())).unwrap().audit;
     let check = |line: &str, expected: Option<&str>| {
-        let line = Line::try_parse_from(std::iter::once("audit").chain(line.split_whitespace())).unwrap();
-        assert_eq!(line.audit.dir().unwrap(), expected.map(Path::new));
+        assert_eq!(read(line).dir().unwrap(), expected.map(Path::new));
     };
     check("verify", None);
     check("verify here", Some("here"));
@@ -353,8 +354,7 @@ fn the_folder_may_be_named_in_several_places() {
     check("--dir there tail", Some("there"));
     check("search --dir there word", Some("there"));
     for line in ["--dir there verify here", "verify --dir there here"] {
-        let line = Line::try_parse_from(std::iter::once("audit").chain(line.split_whitespace())).unwrap();
-        let told = line.audit.dir().unwrap_err().to_string();
+        let told = read(line).dir().unwrap_err().to_string();
         assert_eq!(told, "expected one audit folder, found two: `here` and `--dir there`");
     }
 }

@@ -22,8 +22,8 @@ use crate::trail::layout;
 use crate::trail::read::{self, Entry, Error, Reader};
 
 /// The end of a journal that is being written may be half a frame, for an instant.
-const LOOKS: u32 = 10;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+pub(crate) const LOOKS: u32 = 10;
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Check the chain over all records, and every blob they refer to.
 #[derive(clap::Args, Clone, Debug, Default)]

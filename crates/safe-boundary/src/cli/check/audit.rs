@@ -7,19 +7,15 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::{StatFs, statfs};
 
 use super::report::Report;
 use crate::causes;
+use crate::cli::audit::verify::{BETWEEN_LOOKS, LOOKS};
 use crate::trail::journal::{self, Journal};
 
 const SUBJECT: &str = "audit";
-
-/// The end of a journal that is being written may seem damaged, for an instant.
-const LOOKS: u32 = 10;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// With less, a busy day may fill the disk; a full disk stops every statement.
 const FREE_BYTES: u64 = 1 << 30;

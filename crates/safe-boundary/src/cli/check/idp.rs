@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::report::Report;
 use crate::causes;
-use crate::config::{Config, Idp};
+use crate::config::Config;
 use crate::idp::discovery::Metadata;
 use crate::idp::{Error, IdpClient, Trouble};
 
@@ -33,7 +33,7 @@ pub(super) async fn check(report: &mut Report, config: &Config) {
     }
     scopes(report, &config.idp.scopes, &metadata);
     groups_claim(report, &config.idp.groups_claim, &metadata);
-    groups_scope(report, &config.idp, &metadata);
+    groups_scope(report, &config.idp.groups_claim, &config.idp.scopes, &metadata.scopes);
     match client.begin_device().await {
         Ok(login) => {
             let shown = &login.prompt().verification_uri;
@@ -110,9 +110,9 @@ fn groups_claim(report: &mut Report, path: &str, metadata: &Metadata) {
 }
 
 /// Many providers put groups into a token only when a scope of that name asks for them.
-fn groups_scope(report: &mut Report, idp: &Idp, metadata: &Metadata) {
-    let claim = &idp.groups_claim;
-    if metadata.scopes.contains(claim) && !idp.scopes.contains(claim) {
+fn groups_scope(report: &mut Report, claim: &str, wanted: &[String], offered: &[String]) {
+    let is_among = |scopes: &[String]| scopes.iter().any(|scope| scope == claim);
+    if is_among(offered) && !is_among(wanted) {
         let message = format!("the identity provider has a scope `{claim}` that is not asked for: groups may not come");
         let remedy = format!("if `test login` shows no groups, add `{claim}` to `idp.scopes`");
         report.warn("groups scope", message, &remedy);
@@ -124,6 +124,22 @@ mod tests {
     use super::super::report::Verdict;
     use super::*;
     use crate::cli::Color;
+
+    #[test]
+    fn a_scope_for_groups_that_nobody_asks_for_is_told() {
+        let check = |wanted: &[&str], offered: &[&str], expected: usize| {
+            let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<String>>();
+            let mut report = Report::new(true, Color::Never);
+            groups_scope(&mut report, "groups", &owned(wanted), &owned(offered));
+            let told: Vec<_> = report.lines().iter().map(|line| (line.verdict, line.message.as_str())).collect();
+            let message = "the identity provider has a scope `groups` that is not asked for: groups may not come";
+            assert_eq!(told, vec![(Verdict::Warn, message); expected]);
+        };
+        check(&["openid"], &["openid", "groups"], 1);
+        check(&["openid", "groups"], &["openid", "groups"], 0);
+        check(&["openid"], &["openid"], 0);
+        check(&["openid"], &[], 0);
+    }
 
     #[test]
     fn clocks() {

@@ -56,14 +56,13 @@ impl Answers {
             return Err(Error::Missing { flags });
         }
         let preset = args.preset.map_or(Preset::Generic, |preset| preset.0);
-        let said = Self::to_begin_with(args, preset);
-        let password_env = args.password_env.clone().unwrap_or_else(|| variable(&said.role));
-        Ok(Self { password_env, ..said })
+        Ok(Self::to_begin_with(args, preset))
     }
 
     /// What the flags say, and for the rest something that is right, so that each answer can be tried when it is given.
     fn to_begin_with(args: &InitArgs, preset: Preset) -> Self {
         let or = |value: &Option<String>, standing_in: &str| value.clone().unwrap_or_else(|| standing_in.to_owned());
+        let role = or(&args.role, "role");
         Self {
             preset,
             issuer: or(&args.issuer, "https://example.com"),
@@ -72,9 +71,9 @@ impl Answers {
             database: or(&args.database, "database"),
             upstream_host: or(&args.upstream_host, "localhost"),
             upstream_sslmode: or(&args.upstream_sslmode, SSLMODE),
-            role: or(&args.role, "role"),
             group: or(&args.group, "group"),
-            password_env: or(&args.password_env, "PASSWORD"),
+            password_env: or(&args.password_env, &variable(&role)),
+            role,
             listen: or(&args.listen, LISTEN),
             default_domain: args.default_domain.clone(),
             tls_cert: or(&args.tls_cert, TLS_CERT),
@@ -108,36 +107,27 @@ impl<'a> Questions<'a> {
     pub(super) fn ask(mut self, args: &InitArgs) -> Result<Answers, Error> {
         let mut so_far = Answers::to_begin_with(args, self.preset(args)?);
         self.tried(&so_far).map_err(Error::Wrong)?;
-        if args.issuer.is_none() {
-            let question = format!("issuer, such as {}", example_issuer(so_far.preset));
-            self.settle(&mut so_far, |so_far| &mut so_far.issuer, |this| this.required(&question))?;
-        }
-        if args.client_id.is_none() {
-            self.settle(&mut so_far, |so_far| &mut so_far.client_id, |this| this.required("client id"))?;
-        }
-        if args.client_secret_env.is_none() {
-            let question = "environment variable with the client's secret (empty: it has none)";
-            self.settle(&mut so_far, |so_far| &mut so_far.client_secret_env, |this| this.optional(question))?;
-        }
+        let question = format!("issuer, such as {}", example_issuer(so_far.preset));
+        self.settle(&args.issuer, &mut so_far, |it| &mut it.issuer, |this| this.required(&question))?;
+        self.settle(&args.client_id, &mut so_far, |it| &mut it.client_id, |this| this.required("client id"))?;
+        let question = "environment variable with the client's secret (empty: it has none)";
+        self.settle(
+            &args.client_secret_env,
+            &mut so_far,
+            |it| &mut it.client_secret_env,
+            |this| this.optional(question),
+        )?;
         self.ask_database(args, &mut so_far)?;
-        if args.listen.is_none() {
-            let question = "address where clients connect";
-            self.settle(&mut so_far, |so_far| &mut so_far.listen, |this| this.defaulted(question, LISTEN))?;
-        }
-        if args.default_domain.is_none() {
-            let question = "domain that completes a login without one (empty: none)";
-            self.settle(&mut so_far, |so_far| &mut so_far.default_domain, |this| this.optional(question))?;
-        }
+        let question = "address where clients connect";
+        self.settle(&args.listen, &mut so_far, |it| &mut it.listen, |this| this.defaulted(question, LISTEN))?;
+        let question = "domain that completes a login without one (empty: none)";
+        self.settle(&args.default_domain, &mut so_far, |it| &mut it.default_domain, |this| this.optional(question))?;
         so_far.self_signed = args.self_signed
             || (args.tls_cert.is_none() && self.is_yes("make a self-signed certificate for first steps")?);
-        let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
-        (so_far.tls_cert, so_far.tls_key) = match (so_far.self_signed, &args.tls_cert, &args.tls_key) {
-            (false, None, None) => (
-                self.defaulted("certificate shown to clients (PEM)", TLS_CERT)?,
-                self.defaulted("its private key (PEM)", TLS_KEY)?,
-            ),
-            (_, cert, key) => (or(cert, TLS_CERT), or(key, TLS_KEY)),
-        };
+        if !so_far.self_signed && args.tls_cert.is_none() && args.tls_key.is_none() {
+            so_far.tls_cert = self.defaulted("certificate shown to clients (PEM)", TLS_CERT)?;
+            so_far.tls_key = self.defaulted("its private key (PEM)", TLS_KEY)?;
+        }
         if args.audit_dir.is_none() {
             so_far.audit_dir = self.defaulted("folder of the audit trail", AUDIT_DIR)?;
         }
@@ -145,38 +135,35 @@ impl<'a> Questions<'a> {
     }
 
     fn ask_database(&mut self, args: &InitArgs, so_far: &mut Answers) -> Result<(), Error> {
-        if args.database.is_none() {
-            self.settle(so_far, |so_far| &mut so_far.database, |this| this.required("name of the first database"))?;
-        }
-        if args.upstream_host.is_none() {
-            let question = "host of its PostgreSQL server";
-            self.settle(so_far, |so_far| &mut so_far.upstream_host, |this| this.required(question))?;
-        }
-        if args.upstream_sslmode.is_none() {
-            let question = "how its certificate is verified (sslmode)";
-            self.settle(so_far, |so_far| &mut so_far.upstream_sslmode, |this| this.defaulted(question, SSLMODE))?;
-        }
-        if args.role.is_none() {
-            self.settle(so_far, |so_far| &mut so_far.role, |this| this.required("PostgreSQL role that people get"))?;
-        }
-        if args.group.is_none() {
-            let question = "group, as the identity provider calls it, that gives this role";
-            self.settle(so_far, |so_far| &mut so_far.group, |this| this.required(question))?;
-        }
-        if args.password_env.is_none() {
-            let (question, default) = ("environment variable with the role's password", variable(&so_far.role));
-            self.settle(so_far, |so_far| &mut so_far.password_env, |this| this.defaulted(question, &default))?;
-        }
-        Ok(())
+        self.settle(&args.database, so_far, |it| &mut it.database, |this| this.required("name of the first database"))?;
+        let question = "host of its PostgreSQL server";
+        self.settle(&args.upstream_host, so_far, |it| &mut it.upstream_host, |this| this.required(question))?;
+        let question = "how its certificate is verified (sslmode)";
+        self.settle(
+            &args.upstream_sslmode,
+            so_far,
+            |it| &mut it.upstream_sslmode,
+            |this| this.defaulted(question, SSLMODE),
+        )?;
+        self.settle(&args.role, so_far, |it| &mut it.role, |this| this.required("PostgreSQL role that people get"))?;
+        let question = "group, as the identity provider calls it, that gives this role";
+        self.settle(&args.group, so_far, |it| &mut it.group, |this| this.required(question))?;
+        let (question, default) = ("environment variable with the role's password", variable(&so_far.role));
+        let ask = |this: &mut Self| this.defaulted(question, &default);
+        self.settle(&args.password_env, so_far, |it| &mut it.password_env, ask)
     }
 
-    /// Puts an answer in its place, and asks again while there can be no configuration with it.
+    /// Unless a flag says it, puts an answer in its place, and asks again while there can be no configuration with it.
     fn settle<T>(
         &mut self,
+        flag: &Option<String>,
         so_far: &mut Answers,
         place: impl Fn(&mut Answers) -> &mut T,
         ask: impl Fn(&mut Self) -> Result<T, Error>,
     ) -> Result<(), Error> {
+        if flag.is_some() {
+            return Ok(());
+        }
         loop {
             *place(so_far) = ask(self)?;
             let Err(error) = self.tried(so_far) else { return Ok(()) };
